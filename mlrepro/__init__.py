@@ -1,0 +1,1 @@
+"""mlrepro: source control for models."""

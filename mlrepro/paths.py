@@ -1,0 +1,83 @@
+"""Paths: files written beside and moved into place, and recorded paths that must not leave the room."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from mlrepro.errors import ManifestError
+
+
+@contextmanager
+def beside(target: Path, *, mode: int | None = None) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `target`, and move it into place when the block ends well.
+
+    Parameters
+    ----------
+    target : Path
+        The file to be written or replaced; its folder must exist.
+    mode : int, optional
+        Permission bits; those of a plain ``open`` otherwise.
+    """
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".mlrepro-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        os.chmod(name, (0o666 & ~_umask()) if mode is None else mode)
+        os.replace(name, target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+
+
+def write_beside(target: Path, data: bytes | str, *, mode: int | None = None) -> None:
+    """Write `target` whole or not at all."""
+    with beside(target, mode=mode) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def inside(path: str, *, where: str = "path") -> str:
+    """Return a recorded relative path, if it stays below the folder that it is relative to.
+
+    Raises
+    ------
+    ManifestError
+        If the path is absolute, climbs with ``..``, is empty, or holds a NUL.
+    """
+    pure = PurePosixPath(path)
+    if not path or pure.is_absolute() or ".." in pure.parts or "\0" in path or path == ".":
+        raise ManifestError(f"{where} leaves the project's folder: {path!r:.80}")
+    if ".git" in (part.lower() for part in pure.parts):
+        raise ManifestError(f"{where} points into git's own folder: {path!r:.80}")
+    return path
+
+
+def resolve_inside(root: Path, path: str) -> Path:
+    """Return `root / path`, after following symlinks, only if it is still below `root`.
+
+    Raises
+    ------
+    ManifestError
+        If it is not.
+    """
+    target = root / inside(path)
+    real = target.parent.resolve() / target.name
+    if not real.is_relative_to(root.resolve()):
+        raise ManifestError(f"{path!r:.80} leads out of the folder through a symlink")
+    return target
+
+
+def decoded(path: bytes | str) -> str:
+    """Return a file name as text; bytes that are no UTF-8 travel as surrogate escapes."""
+    return os.fsdecode(path)
