@@ -1,0 +1,1 @@
+"""Stores: where code, runs and objects are kept; one doorkeeper for each."""
