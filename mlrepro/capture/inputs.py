@@ -1,0 +1,218 @@
+"""Inputs: what a run read, each with its digest, and where a rebuild will take it from."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from mlrepro.capture.observation import Observation, Read, Stat
+from mlrepro.errors import StoreError
+from mlrepro.manifest import Digest, Grade, Input, Parent, Source
+from mlrepro.stores.objects import Stores
+
+STORED_LIMIT = 10 * 2**20
+"""Untracked inputs up to this many bytes are kept with the run."""
+
+DIGEST_LIMIT = 16 * 2**30
+"""Beyond this many bytes an input gets no digest, only a stat fingerprint."""
+
+INLINE = 40
+"""A manifest shows up to this many inputs; the whole list lies in the ledger."""
+
+_CODE_SUFFIXES = frozenset(".py .pyc .pyi .pyx .so .ipynb .sh .r .jl .mk".split())
+_CODE_NAMES = frozenset({"makefile", "pyproject.toml", "setup.py", "setup.cfg"})
+_NO_INPUT = (".git", ".mlrepro", "__pycache__")
+
+
+@dataclass(frozen=True)
+class Found:
+    """The inputs of a run.
+
+    Attributes
+    ----------
+    inputs : tuple of Input
+        Data and settings that were read; modules of code are part of the code's snapshot.
+    code : dict of str to int
+        Code files that were read, and their modification time then, in ns since the epoch.
+    troubles : tuple of str
+        Inputs whose bytes a colleague could not get, one sentence each.
+    """
+
+    inputs: tuple[Input, ...] = ()
+    code: Mapping[str, int] = field(default_factory=dict)
+    troubles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of the project's files before the inputs are judged.
+
+    Attributes
+    ----------
+    root : Path
+        The project's folder.
+    tracked : frozenset of str
+        Paths of the code snapshot that git tracks.
+    blobs : dict of str to Digest
+        md5 of tracked files as they were at the start, for those that the run wrote later.
+    pointers : dict of str to Digest
+        Paths that a `.dvc` pointer of the snapshot names.
+    ledger : dict of str to (str, str)
+        Digest of an earlier artifact → (run id, path).
+    """
+
+    root: Path
+    tracked: frozenset[str] = frozenset()
+    blobs: Mapping[str, Digest] = field(default_factory=dict)
+    pointers: Mapping[str, Digest] = field(default_factory=dict)
+    ledger: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+
+def find(
+    observation: Observation, known: Known, stores: Stores, *, declared: Sequence[str] = ()
+) -> Found:
+    """Judge everything that a run read.
+
+    Parameters
+    ----------
+    observation : Observation
+        What the observers saw.
+    known : Known
+        What git, DVC and the ledger say of the project's files.
+    stores : Stores
+        Where the bytes of small untracked inputs are kept.
+    declared : sequence of str
+        Globs of ``--input``; what they name is kept at any size.
+    """
+    reads = {r.path: r for r in observation.reads if not r.wrote_before and not _is_folder(r.path)}
+    for path in _declared(known.root, declared):
+        reads.setdefault(path, Read(path, _stat(path), "declared", wrote_before=False))
+    inputs, code, troubles = [], {}, []
+    for path, read in sorted(reads.items()):
+        name = name_of(known.root, path)
+        if any(part in _NO_INPUT for part in PurePosixPath(name).parts):
+            continue
+        if _is_code(name):
+            code[name] = read.stat.mtime_ns if read.stat else 0
+            continue
+        one, trouble = _judge(name, read, known, stores, keep=read.seen == "declared")
+        inputs.append(one)
+        troubles += [trouble] if trouble else []
+    return Found(tuple(inputs), code, tuple(troubles))
+
+
+def parents(inputs: Iterable[Input], ledger: Mapping[str, tuple[str, str]]) -> tuple[Parent, ...]:
+    """Name the earlier runs whose artifacts were read: prepared data as much as warm starts."""
+    runs = (ledger.get(str(one.digest)) for one in inputs if one.digest)
+    return tuple(Parent(*run) for run in dict.fromkeys(r for r in runs if r))
+
+
+def shown(inputs: Sequence[Input]) -> tuple[Input, ...]:
+    """Return the inputs that a manifest shows: all, or the first that do not come with the code."""
+    if len(inputs) <= INLINE:
+        return tuple(inputs)
+    apart = [one for one in inputs if one.source is not Source.CODE]
+    return tuple(apart[:INLINE])
+
+
+def name_of(root: Path, path: str) -> str:
+    """Return a path relative to the project, or as it is where it lies outside."""
+    for candidate in (path, os.path.realpath(path)):
+        if candidate.startswith(f"{root}/"):
+            return os.path.normpath(candidate[len(str(root)) + 1 :])
+    return path
+
+
+def _judge(
+    name: str, read: Read, known: Known, stores: Stores, *, keep: bool
+) -> tuple[Input, str]:
+    digest, grade = _digest(name, read, known)
+    size = read.stat.size if read.stat else None
+    source, trouble = _source(name, digest, size, known, keep=keep)
+    if source is Source.STORED and digest:
+        digest, source, trouble = _store(read.path, digest, stores)
+    if digest is None and source is not Source.CODE and not trouble:
+        trouble = f"{name}: {grade.value}, so no digest is given"
+    return Input(name, source, digest, size, grade, read.seen), trouble
+
+
+def _digest(name: str, read: Read, known: Known) -> tuple[Digest | None, Grade]:
+    """Hash what was read, if it is still what was read."""
+    if (read.stat and read.stat.size > DIGEST_LIMIT) or read.path.startswith("/proc/"):
+        return None, Grade.TOO_LARGE
+    now = _stat(read.path)
+    if now is None or read.stat is None or not _same(now, read.stat):
+        if name in known.blobs:
+            return known.blobs[name], Grade.BEFORE_WRITE
+        return None, Grade.GONE if now is None else Grade.CHANGED
+    try:
+        digest = Stores.digest(Path(read.path))
+    except OSError:
+        return None, Grade.UNVERIFIED
+    return (digest, Grade.VERIFIED) if _stat(read.path) == now else (None, Grade.CHANGED)
+
+
+def _source(
+    name: str, digest: Digest | None, size: int | None, known: Known, *, keep: bool
+) -> tuple[Source, str]:
+    if name in known.tracked:
+        return Source.CODE, ""
+    if _pointer(name, known) in (digest, "folder"):
+        return Source.DVC, ""
+    if digest and str(digest) in known.ledger:
+        return Source.STORED, ""
+    if keep or (size is not None and size <= STORED_LIMIT):
+        return Source.STORED, ""
+    return Source.ELSEWHERE, f"{name} ({_mb(size)}) is only named: a colleague has to have it"
+
+
+def _pointer(name: str, known: Known) -> Digest | str | None:
+    if name in known.pointers:
+        return known.pointers[name]
+    folders = (str(parent) for parent in PurePosixPath(name).parents)
+    return "folder" if any(f in known.pointers for f in folders) else None
+
+
+def _store(path: str, digest: Digest, stores: Stores) -> tuple[Digest | None, Source, str]:
+    try:
+        stored = stores.add(Path(path), into_dvc=False)
+    except (OSError, StoreError) as error:
+        return digest, Source.ELSEWHERE, f"{path} could not be kept: {error}"
+    if stored.digest != digest:
+        return None, Source.ELSEWHERE, f"{path} changed while it was being kept"
+    return digest, Source.STORED, ""
+
+
+def _declared(root: Path, patterns: Sequence[str]) -> list[str]:
+    found = []
+    for pattern in patterns:
+        found += glob.glob(str(root / pattern), recursive=True)
+    return sorted(p for p in found if Path(p).is_file())
+
+
+def _is_code(name: str) -> bool:
+    pure = PurePosixPath(name)
+    return pure.suffix.lower() in _CODE_SUFFIXES or pure.name.lower() in _CODE_NAMES
+
+
+def _is_folder(path: str) -> bool:
+    return Path(path).is_dir()
+
+
+def _stat(path: str) -> Stat | None:
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return Stat(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _same(a: Stat, b: Stat) -> bool:
+    return (a.inode, a.size, a.mtime_ns) == (b.inode, b.size, b.mtime_ns)
+
+
+def _mb(size: int | None) -> str:
+    return "size unknown" if size is None else f"{size / 1e6:,.0f} MB"

@@ -1,0 +1,208 @@
+"""Outputs: what a run wrote, judged by an ordered table: weights, metrics, text, the rest."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from mlrepro.capture.observation import Observation
+from mlrepro.manifest import SUFFIX, Role
+
+TEXT_LIMIT = 100_000
+"""Text up to this many bytes stays in git, as DVC users keep it."""
+
+_HEAD = 2048
+_MODEL_SUFFIXES = frozenset(
+    ".bst .cbm .ckpt .gguf .h5 .hdf5 .joblib .keras .lgb .model .mlmodel .onnx .pickle .pkl .pt .pth "
+    ".safetensors .skops .tflite .ubj .xgb".split()
+)
+_MODEL_NAMES = ("pytorch_model*.bin", "model*.bin", "saved_model.pb", "*.lgb.txt")
+_METRIC_NAMES = ("metrics*.json", "metrics*.yaml", "metrics*.yml", "*_metrics.json", "*-metrics.json")
+_CHECKPOINTS = re.compile(r"^(?:checkpoints?|ckpts?|checkpoint-\d+|.*\.ckpt|saved_model)$", re.I)
+_NEVER = re.compile(r"(?:^|/)(?:\.git|\.mlrepro|\.dvc|__pycache__|\.ipynb_checkpoints)(?:/|$)")
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file, or a folder of checkpoints, that a run wrote.
+
+    Attributes
+    ----------
+    path : str
+        Relative to the project's root.
+    role : Role
+        By the table below.
+    seen : str
+        The observers that saw it.
+    """
+
+    path: str
+    role: Role
+    seen: str
+
+
+def find(
+    root: Path,
+    observation: Observation,
+    *,
+    overlapped: bool = False,
+    declared: Sequence[str] = (),
+    undeclared: Collection[str] = (),
+) -> tuple[tuple[Output, ...], tuple[str, ...]]:
+    """Say what a run wrote and what each is, and name what was seen but not claimed.
+
+    Parameters
+    ----------
+    root : Path
+        The project's folder.
+    observation : Observation
+        What the observers saw.
+    overlapped : bool
+        Whether another run went on at the same time; then what only the scan saw is ambiguous.
+    declared : sequence of str
+        Globs of ``--output``.
+    undeclared : collection of str
+        Paths never to be claimed: the files of mlrepro and DVC themselves.
+
+    Returns
+    -------
+    outputs : tuple of Output
+        Weights first, then by path.
+    blind_spots : tuple of str
+        One sentence for each kind of write that is not claimed.
+    """
+    seen: dict[str, set[str]] = {}
+    outside, ambiguous = [], []
+    for write in observation.writes:
+        path = _relative(root, write.path)
+        if path is None:
+            outside.append(write.path)
+        elif path not in undeclared and not _NEVER.search(path) and not _is_ours(path):
+            seen.setdefault(path, set()).add(write.seen)
+    if overlapped:
+        ambiguous = sorted(p for p, by in seen.items() if by == {"scan"})
+        seen = {p: by for p, by in seen.items() if by != {"scan"}}
+    for path in _matching(root, declared):
+        seen.setdefault(path, set()).add("declared")
+    present = {p: by for p, by in seen.items() if (root / p).is_file()}
+    outputs = [Output(p, role(root, p), "+".join(sorted(by))) for p, by in _folded(root, present).items()]
+    order = list(Role)
+    outputs.sort(key=lambda o: (order.index(o.role), o.path))
+    return tuple(outputs), tuple(_blind_spots(outside, ambiguous))
+
+
+def role(root: Path, path: str) -> Role:
+    """Say what an output is: the first row of `TABLE` that fits."""
+    target = root / path
+    if target.is_dir():
+        return Role.WEIGHTS
+    with target.open("rb") as file:
+        head = file.read(_HEAD)
+    size = target.stat().st_size
+    return next(role for role, fits in TABLE if fits(PurePosixPath(path), head, size))
+
+
+def is_model_name(path: str) -> bool:
+    """Say by its name alone whether a file is of a recognised model format."""
+    pure = PurePosixPath(path)
+    return pure.suffix.lower() in _MODEL_SUFFIXES or _named(pure, _MODEL_NAMES)
+
+
+def is_model(path: str, head: bytes) -> bool:
+    """Say by its name and its first bytes whether a file is of a recognised model format."""
+    return is_model_name(path) or _is_lightgbm(head) or _is_xgboost(head)
+
+
+def _is_weights(path: PurePosixPath, head: bytes, size: int) -> bool:
+    return size > 0 and is_model(str(path), head)
+
+
+def _is_metrics(path: PurePosixPath, head: bytes, size: int) -> bool:
+    dvclive = path.name in ("metrics.json", "summary.json") or "plots" in path.parts
+    return _named(path, _METRIC_NAMES) or (dvclive and "dvclive" in path.parts)
+
+
+def _is_small_text(path: PurePosixPath, head: bytes, size: int) -> bool:
+    if size > TEXT_LIMIT or b"\0" in head:
+        return False
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return len(head) == _HEAD and error.start > _HEAD - 4
+    return True
+
+
+TABLE: Sequence[tuple[Role, Callable[[PurePosixPath, bytes, int], bool]]] = (
+    (Role.WEIGHTS, _is_weights),
+    (Role.METRICS, _is_metrics),
+    (Role.TEXT, _is_small_text),
+    (Role.OTHER, lambda _path, _head, _size: True),
+)
+
+
+def _is_lightgbm(head: bytes) -> bool:
+    return head.startswith(b"tree\nversion=v")
+
+
+def _is_xgboost(head: bytes) -> bool:
+    start = head[:512].lstrip()
+    return start.startswith(b'{"learner"') or head.startswith((b"{L\0\0\0\0\0\0\0\x07learner", b"binf"))
+
+
+def _named(path: PurePosixPath, patterns: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(path.name.lower(), pattern) for pattern in patterns)
+
+
+def _is_ours(path: str) -> bool:
+    return path.endswith((SUFFIX, ".dvc")) or path.rpartition("/")[2].startswith(".mlrepro-")
+
+
+def _relative(root: Path, path: str) -> str | None:
+    """Return a path below the root as it is named there, whichever way it was opened."""
+    for candidate in (path, os.path.realpath(path)):
+        if candidate.startswith(f"{root}/"):
+            return os.path.normpath(candidate[len(str(root)) + 1 :])
+    return None
+
+
+def _matching(root: Path, patterns: Sequence[str]) -> list[str]:
+    found = {p for pattern in patterns for p in root.glob(pattern) if p.is_file()}
+    return sorted(str(p.relative_to(root)) for p in found)
+
+
+def _folded(root: Path, seen: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Put a folder of checkpoints in the place of its files, if the run wrote all of them."""
+    folders: dict[str, set[str]] = {}
+    for path in seen:
+        parents = [p for p in reversed(PurePosixPath(path).parents) if _CHECKPOINTS.match(p.name)]
+        if parents:
+            folders.setdefault(str(parents[0]), set()).add(path)
+    folded = dict(seen)
+    for folder, members in folders.items():
+        if _all_files(root / folder, root) == members and any(is_model_name(m) for m in members):
+            folded[folder] = set().union(*(folded.pop(member) for member in members))
+    return folded
+
+
+def _all_files(folder: Path, root: Path) -> set[str]:
+    return {
+        os.path.relpath(os.path.join(top, name), root)
+        for top, _dirs, names in os.walk(folder)
+        for name in names
+    }
+
+
+def _blind_spots(outside: list[str], ambiguous: list[str]) -> Iterable[str]:
+    if outside:
+        yield f"written outside the project and not kept: {_some(sorted(set(outside)))}"
+    if ambiguous:
+        yield f"changed while another run went on, so claimed by neither: {_some(ambiguous)}"
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,105 @@
+"""Interpreter: which Python a rebuild uses, and how the recorded command reaches it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlrepro.capture import environment
+from mlrepro.capture.observation import Interpreter
+from mlrepro.cleanroom.room import Room
+from mlrepro.drift import Change
+from mlrepro.errors import RestoreError
+from mlrepro.manifest import Environment, Manifest, Package
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The environment that a rebuild trains in: the active one.
+
+    Attributes
+    ----------
+    executable : str
+        Its Python.
+    environment : Environment
+    packages : tuple of Package
+    """
+
+    executable: str
+    environment: Environment
+    packages: tuple[Package, ...]
+
+
+def choose(variables: Mapping[str, str]) -> Chosen:
+    """Take the active virtual environment's Python, else the first one on the PATH, else ours.
+
+    Raises
+    ------
+    RestoreError
+        If that Python does not start.
+    """
+    executable = _active(variables)
+    try:
+        found = environment.interpreter(executable)
+    except (OSError, ValueError) as error:
+        raise RestoreError(
+            f"`{executable}` does not start: {error}",
+            hint="Activate the environment that the model is to be trained in.",
+        ) from error
+    return Chosen(executable, *environment.fingerprint(found))
+
+
+def changes(
+    record: Manifest, recorded: Sequence[Package], chosen: Chosen
+) -> tuple[Change, ...]:
+    """Name every difference between the recorded environment and the chosen one."""
+    return environment.changes(record.environment, recorded, chosen.environment, chosen.packages)
+
+
+def command(record: Manifest, chosen: Chosen, room: Room) -> list[str]:
+    """Map the recorded command to the chosen interpreter.
+
+    ``/home/ann/.venv/bin/python`` becomes the chosen Python; an environment that lay inside the
+    project (``.venv/bin/python``, in a Makefile too) becomes a symlink to the chosen one.
+    """
+    words = list(record.run.command)
+    prefix = record.environment.prefix
+    inner = _below(prefix, record.run.root)
+    if inner:
+        link = room.root / inner
+        if not link.exists():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(Path(chosen.environment.prefix or sys.prefix))
+    if words[0].startswith("/"):
+        words[0] = _mapped(words[0], prefix, record, chosen)
+    return words
+
+
+def _mapped(word: str, prefix: str, record: Manifest, chosen: Chosen) -> str:
+    if word == record.environment.executable:
+        return chosen.executable
+    if below := _below(word, prefix):
+        mapped = Path(chosen.environment.prefix) / below
+        return str(mapped) if mapped.exists() else chosen.executable
+    return word if Path(word).exists() else (shutil.which(Path(word).name) or word)
+
+
+def _below(path: str, folder: str) -> str:
+    """Return `path` relative to `folder`; empty where it does not lie below."""
+    if not folder or not path.startswith(folder.rstrip("/") + "/"):
+        return ""
+    relative = os.path.normpath(path[len(folder.rstrip("/")) + 1 :])
+    return "" if relative.startswith("..") else relative
+
+
+def _active(variables: Mapping[str, str]) -> str:
+    if active := variables.get("VIRTUAL_ENV"):
+        candidate = Path(active, "bin", "python")
+        if candidate.exists():
+            return str(candidate)
+    search = variables.get("PATH")
+    return shutil.which("python", path=search) or shutil.which("python3", path=search) or sys.executable

@@ -1,0 +1,206 @@
+"""Restore: the inputs of a run into a clean room, from the code, DVC, the ledger's objects, or here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from mlrepro import paths, plain
+from mlrepro.cleanroom.room import Room
+from mlrepro.errors import ManifestError, ObjectNotFoundError, RestoreError, StoreError
+from mlrepro.manifest import SUFFIX, Digest, Input, Manifest, Source
+from mlrepro.stores import dvc, ledger
+from mlrepro.stores.objects import Stores
+from mlrepro.stores.place import Place
+
+_LINKED_FROM = 200 * 2**20
+"""Inputs of this many bytes are linked to the read-only object where they cannot be cloned."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was put into a room.
+
+    Attributes
+    ----------
+    inputs : tuple of Input
+        All recorded inputs.
+    binds : dict of str to Path
+        Files outside the project that are to appear at their recorded absolute path.
+    notes : tuple of str
+        What could not be restored and may not be needed.
+    """
+
+    inputs: tuple[Input, ...] = ()
+    binds: dict[str, Path] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def all_inputs(here: Place, record: Manifest) -> tuple[Input, ...]:
+    """Return every input of a run, from the manifest or, where there are many, from the ledger.
+
+    Raises
+    ------
+    RestoreError
+        If the ledger entry is not to be had.
+    """
+    if "inputs" not in record.lists:
+        return record.inputs
+    try:
+        data = json.loads(ledger.listing(here.repository, record, "inputs"))
+        found = tuple(plain.load(Input, one, where="input") for one in data)
+    except (StoreError, ManifestError, ValueError) as error:
+        raise RestoreError(
+            f"the list of inputs of run {record.short} is not here: {error}",
+            hint="Bring it in with `mlrepro pull`.",
+        ) from error
+    for one in found:
+        if not one.path.startswith("/"):
+            paths.inside(one.path, where="input")
+    return found
+
+
+def restore(
+    here: Place, record: Manifest, room: Room, *, notify: Callable[[str], None]
+) -> Restored:
+    """Put the inputs of a run into its room, and make the folders that its outputs went to.
+
+    Raises
+    ------
+    RestoreError
+        If an input is not to be had; all of them are named.
+    """
+    inputs = all_inputs(here, record)
+    fetch(here, [i.digest for i in inputs if i.digest and i.source in _KEPT], notify=notify)
+    binds: dict[str, Path] = {}
+    absent: list[str] = []
+    for one in inputs:
+        if one.source is not Source.CODE:
+            absent += _put(here, one, room, binds)
+    if absent:
+        raise RestoreError(f"not to be had here: {'; '.join(absent)}", hint=_HINT)
+    _make_folders(record, room.root)
+    notes = _pointers(here, record, room, {i.path for i in inputs}, notify=notify)
+    return Restored(inputs, binds, tuple(notes))
+
+
+def fetch(here: Place, digests: Iterable[Digest], *, notify: Callable[[str], None]) -> None:
+    """Bring absent objects from the DVC remote: mlrepro's own place there first, then DVC's."""
+    missing = here.stores.missing(digests)
+    if not missing or not here.has_dvc or not dvc.setting(here.root, "core.remote"):
+        return
+    notify(f"fetching {len(missing)} object{'s' * (len(missing) > 1)} from the DVC remote")
+    for nested in (True, False):
+        try:
+            dvc.pull(here.root, missing, remote=None, nested=nested)
+        except StoreError as error:
+            notify(f"the DVC remote did not answer: {error}")
+            return
+        missing = here.stores.missing(missing)
+        if not missing:
+            return
+
+
+_KEPT = (Source.DVC, Source.STORED)
+_HINT = "Ask the author for `mlrepro push`; `mlrepro verify` lists what is missing."
+
+
+def _put(here: Place, one: Input, room: Room, binds: dict[str, Path]) -> list[str]:
+    """Put one input into its place; return a sentence if that is not possible."""
+    if one.digest is None:
+        return [f"{one.path} ({one.grade.value}, no digest was recorded)"]
+    outside = one.path.startswith("/")
+    if outside and _is(Path(one.path), one.digest):
+        return []
+    if one.source is Source.ELSEWHERE:
+        local = here.root / one.path
+        if outside or not _is(local, one.digest):
+            return [f"{one.path} ({one.digest}), which only its author has"]
+        target = _target(room, one.path)
+        target.symlink_to(local.resolve())
+        return []
+    target = room.work / "outside" / one.digest.value if outside else _target(room, one.path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        put(here.stores, one.digest, target, size=one.size or 0)
+    except StoreError as error:
+        return [f"{one.path} ({error})"]
+    if outside:
+        binds[one.path] = target
+    return []
+
+
+def put(stores: Stores, digest: Digest, target: Path, *, size: int = 0) -> None:
+    """Put an object at a path: cloned or copied, or linked read-only where it is large.
+
+    Raises
+    ------
+    ObjectNotFoundError
+        If the store does not hold it.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_symlink() or target.exists():
+        target.unlink()
+    if size < _LINKED_FROM or digest.is_dir:
+        stores.put(digest, target)
+        return
+    found = stores.find(digest)
+    if found is None:
+        raise ObjectNotFoundError(f"object {digest} is not in the cache")
+    target.symlink_to(found)
+
+
+def _target(room: Room, path: str) -> Path:
+    target = paths.resolve_inside(room.root, path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def _is(path: Path, digest: Digest) -> bool:
+    try:
+        return path.is_file() and Stores.digest(path) == digest
+    except OSError:
+        return False
+
+
+def _make_folders(record: Manifest, root: Path) -> None:
+    for artifact in record.artifacts:
+        if artifact.path.startswith("<"):
+            continue
+        paths.resolve_inside(root, artifact.path).parent.mkdir(parents=True, exist_ok=True)
+    if record.run.directory:
+        paths.resolve_inside(root, record.run.directory).mkdir(parents=True, exist_ok=True)
+
+
+def _pointers(
+    here: Place, record: Manifest, room: Room, restored: set[str], *, notify: Callable[[str], None]
+) -> Sequence[str]:
+    """Restore what other `.dvc` files of the code name, for readers that no observer sees.
+
+    Models of other runs are left out (a manifest stands beside them), and so is what this run
+    made: an artifact counts as rebuilt only if the training writes it.
+    """
+    made = {artifact.path for artifact in record.artifacts}
+    wanted: dict[str, Digest] = {}
+    for file in sorted(room.root.rglob("*.dvc")):
+        if not file.is_file() or ".dvc" in file.relative_to(room.root).parts[:-1]:
+            continue
+        try:
+            pointer = dvc.read_pointer(file)
+        except (StoreError, ManifestError):
+            continue
+        target = file.parent / pointer.path
+        name = target.relative_to(room.root).as_posix()
+        is_model = target.with_name(target.name + SUFFIX).exists()
+        if name not in made | restored and not is_model and not target.exists():
+            wanted[name] = pointer.digest
+    fetch(here, wanted.values(), notify=notify)
+    notes = []
+    for name, digest in wanted.items():
+        try:
+            put(here.stores, digest, _target(room, name))
+        except (StoreError, ManifestError) as error:
+            notes.append(f"{name}, which no observer saw being read, was not restored: {error}")
+    return notes

@@ -1,0 +1,418 @@
+"""CLI: parse, call one command, present, exit.
+
+Commands are imported when they are called: `mlrepro --help` starts in 0.15 s.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mlrepro.errors import MlreproError
+
+_EPILOG_EXIT = "\b\nExit codes: {}"
+
+
+def entry() -> None:
+    """Run the command line; a mistake of the user's is one sentence and a hint."""
+    try:
+        main(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("mlrepro: interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(141)
+    except MlreproError as error:
+        _fail(error)
+    except OSError as error:
+        _fail(MlreproError(_os_sentence(error)))
+
+
+def _os_sentence(error: OSError) -> str:
+    where = f" `{error.filename}`" if error.filename else ""
+    return f"{error.strerror or error}{where}"
+
+
+def _fail(error: MlreproError) -> None:
+    click.echo(f"mlrepro: {error}", err=True)
+    if error.hint:
+        click.echo(f"  hint: {error.hint}", err=True)
+    sys.exit(error.exit_code)
+
+
+def _example(*lines: str, codes: str = "0 done · 1 failed · 2 usage") -> str:
+    shown = "\n".join(f"  {line}" for line in lines)
+    return f"\b\nExamples:\n{shown}\n\n" + _EPILOG_EXIT.format(codes)
+
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+_yes = click.option("--yes", "-y", is_flag=True, help="Say yes to every question (for scripts).")
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_example(
+        "mlrepro init",
+        "mlrepro run python train.py --lr 0.1",
+        "mlrepro rebuild model.txt",
+        codes="each command's --help tells its own.",
+    ),
+)
+@click.version_option(package_name="mlrepro", prog_name="mlrepro")
+def main() -> None:
+    """Record how a model came to be, make it again, and say how far the numbers moved."""
+
+
+@main.command(epilog=_example("mlrepro init", "mlrepro init --no-hook", codes="0 ready · 2 usage"))
+@click.option("--no-hook", is_flag=True, help="Leave the git hook out.")
+@_json
+def init(no_hook: bool, as_json: bool) -> None:
+    """Make this folder ready: git, DVC, the git hook. Safe to repeat."""
+    from mlrepro.commands.init import init as command
+
+    done = command(with_hook=not no_hook)
+    if as_json:
+        _print({"done": done}, as_json=True)
+        return
+    for sentence in done or ("all was ready",):
+        click.echo(sentence)
+
+
+@main.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    epilog=_example(
+        "mlrepro run python train.py --lr 0.1",
+        "mlrepro run -n baseline -m 'first try' -- make train",
+        codes="the command's own · 126/127 it cannot start · 125 mlrepro itself failed",
+    ),
+)
+@click.option("-n", "--name", default="", help="A name for the run.")
+@click.option("-m", "--message", default="", help="Why it was run.")
+@click.option("-i", "--input", "inputs", multiple=True, metavar="GLOB", help="Also an input.")
+@click.option("-o", "--output", "outputs", multiple=True, metavar="GLOB", help="Also an output.")
+@click.option("--no-keep", is_flag=True, help="Write the ledger only: no pointer, no manifest.")
+@click.option(
+    "--observer",
+    type=click.Choice(["auto", "native", "audit", "off"]),
+    default="auto",
+    show_default=True,
+    help="Who watches what is read and written.",
+)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
+def run(
+    name: str,
+    message: str,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    no_keep: bool,
+    observer: str,
+    command: Sequence[str],
+) -> None:
+    """Run COMMAND and record how it made its model. Nothing about COMMAND changes."""
+    from mlrepro.commands.run import run as start
+    from mlrepro.capture.work import Options
+    from mlrepro.present import outcome
+
+    options = Options(name, message, tuple(inputs), tuple(outputs), not no_keep, observer)
+    result = start(command, options=options, notify=_say)
+    for line in outcome.lines(result):
+        _say(line)
+    sys.exit(result.exit_code)
+
+
+@main.command(
+    epilog=_example(
+        "mlrepro rebuild model.txt",
+        "mlrepro rebuild last --rtol 1e-5",
+        "git bisect run mlrepro rebuild --code head 3f9a2c01b4de",
+        codes="0 identical, equivalent or close · 1 drifted or missing · 2 usage · "
+        "125 could not be told",
+    )
+)
+@click.argument("refs", nargs=-1, required=True, metavar="REF...")
+@click.option(
+    "--code", type=click.Choice(["recorded", "head"]), default="recorded", show_default=True,
+    help="Train with the recorded code, or with that of HEAD.",
+)  # fmt: skip
+@click.option(
+    "--threads", type=click.Choice(["recorded", "current"]), default="recorded", show_default=True,
+    help="Size of the thread pools.",
+)  # fmt: skip
+@click.option(
+    "--env", "env", type=click.Choice(["current"]), default="current", show_default=True,
+    help="Train in the active environment; every difference from the recorded one is named.",
+)  # fmt: skip
+@click.option("--rtol", type=click.FloatRange(min=0), help="Relative tolerance of every number.")
+@click.option(
+    "--atol", type=click.FloatRange(min=0), default=1e-12, show_default=True,
+    help="Absolute tolerance of every number.",
+)  # fmt: skip
+@click.option("--exact", is_flag=True, help="Every artifact decides, and only identical passes.")
+@click.option("--keep-room", is_flag=True, help="Leave the clean room behind.")
+@_yes
+@_json
+def rebuild(
+    refs: Sequence[str],
+    code: str,
+    threads: str,
+    env: str,
+    rtol: float | None,
+    atol: float,
+    exact: bool,
+    keep_room: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Train the model at REF again in a clean room, and report how far the numbers moved.
+
+    REF is a weights file, a manifest, a run id or its prefix, a run name, or `last`.
+    """
+    from mlrepro.commands.rebuild import How
+    from mlrepro.commands.rebuild import rebuild as start
+    from mlrepro.drift import Tolerance, Verdict
+    from mlrepro.present import progress
+
+    how = How(code == "head", threads == "recorded", Tolerance(rtol, atol, exact), keep_room)
+    worst = 0
+    reports = []
+    for ref in refs:
+        with progress.shown() as notify:
+            report = start(ref, how=how, confirm=_confirm_foreign(yes), notify=notify)
+        limit = Verdict.IDENTICAL if exact else Verdict.CLOSE
+        worst = max(worst, int(report.verdict > limit))
+        reports.append(report)
+        if not as_json:
+            _print(report)
+    if as_json:
+        _print(reports[0] if len(reports) == 1 else tuple(reports), as_json=True)
+    sys.exit(worst)
+
+
+@main.command(
+    epilog=_example(
+        "mlrepro diff model.txt",
+        "mlrepro diff baseline last",
+        codes="0 the same · 1 different · 2 usage",
+    )
+)
+@click.argument("a")
+@click.argument("b", required=False)
+@click.option("--rtol", type=click.FloatRange(min=0), help="Relative tolerance of every number.")
+@click.option(
+    "--atol", type=click.FloatRange(min=0), default=1e-12, show_default=True,
+    help="Absolute tolerance of every number.",
+)  # fmt: skip
+@_json
+def diff(a: str, b: str | None, rtol: float | None, atol: float, as_json: bool) -> None:
+    """Compare run A with run B, or with the working tree: artifacts, code, inputs, params."""
+    from mlrepro.commands.diff import diff as command
+    from mlrepro.drift import Tolerance
+
+    report = command(a, b, tolerance=Tolerance(rtol, atol), notify=_say)
+    _print(report, as_json=as_json)
+    sys.exit(0 if report.same else 1)
+
+
+@main.command(
+    epilog=_example(
+        "mlrepro verify",
+        "mlrepro verify model.txt",
+        codes="0 all is there · 1 something drifted or is lost · 2 usage",
+    )
+)
+@click.argument("refs", nargs=-1, metavar="[REF]...")
+@_json
+def verify(refs: Sequence[str], as_json: bool) -> None:
+    """Check without training: is all that REF names unchanged, and to be had?"""
+    from mlrepro.commands.verify import verify as command
+
+    found = command(tuple(refs), notify=_say)
+    _print(found, as_json=as_json)
+    sys.exit(0 if all(one.ok for one in found) else 1)
+
+
+@main.command(
+    "ls",
+    epilog=_example("mlrepro ls", "mlrepro ls --name baseline --json", codes="0 · 2 usage"),
+)
+@click.option("--name", default="", help="Only runs of this name.")
+@click.option("--status", default="", type=click.Choice(["", "completed", "failed", "interrupted"]),
+              help="Only runs that ended so.")  # fmt: skip
+@click.option("--artifact", default="", metavar="PATH", help="Only runs that made this file.")
+@click.option("-n", "most", type=click.IntRange(min=1), help="At most this many.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of text.")
+@_json
+def list_runs(
+    name: str, status: str, artifact: str, most: int | None, as_csv: bool, as_json: bool
+) -> None:
+    """List the recorded runs, newest first."""
+    from mlrepro.commands.listing import ls
+
+    rows = ls(name=name, status=status, artifact=artifact, most=most)
+    if as_csv:
+        from mlrepro.present import data
+
+        click.echo(data.to_csv(rows))
+    else:
+        _print(rows, as_json=as_json)
+
+
+@main.command(epilog=_example("mlrepro show model.txt", "mlrepro show last --json", codes="0 · 2 usage"))
+@click.argument("ref", default="last")
+@_json
+def show(ref: str, as_json: bool) -> None:
+    """Show the record of a run."""
+    from mlrepro.commands.listing import show as command
+
+    _print(command(ref), as_json=as_json)
+
+
+@main.command(
+    epilog=_example("mlrepro push", "mlrepro push --yes", codes="0 sent · 1 refused or failed · 2 usage")
+)
+@click.argument("remote", default="")
+@_yes
+@_json
+def push(remote: str, yes: bool, as_json: bool) -> None:
+    """Send this clone's runs: records and code to the git remote, objects to the DVC remote."""
+    from mlrepro.commands.sharing import push as command
+
+    _print(command(remote=remote, confirm=_confirm_untracked(yes), notify=_say), as_json=as_json)
+
+
+@main.command(
+    epilog=_example("mlrepro pull", "mlrepro pull baseline", codes="0 brought · 1 failed · 2 usage")
+)
+@click.argument("refs", nargs=-1, metavar="[REF]...")
+@click.option("--remote", default="", help="The git remote.")
+@click.option("--all", "everything", is_flag=True, help="Also the objects of every run.")
+@_json
+def pull(refs: Sequence[str], remote: str, everything: bool, as_json: bool) -> None:
+    """Bring the runs of others, and the code and objects of the runs REF."""
+    from mlrepro.commands.sharing import pull as command
+
+    _print(command(refs, remote=remote, everything=everything, notify=_say), as_json=as_json)
+
+
+@main.group()
+def hook() -> None:
+    """The git hook that refuses a commit that nobody could rebuild."""
+
+
+@hook.command(epilog=_example("mlrepro hook install", codes="0 · 1 failed · 2 usage"))
+def install() -> None:
+    """Install the hooks; those that are there keep working."""
+    from mlrepro.commands import hook as command
+
+    for name in command.install(_root()) or ("nothing: all was there",):
+        click.echo(f"installed {name}")
+
+
+@hook.command(epilog=_example("mlrepro hook uninstall", codes="0 · 1 failed · 2 usage"))
+def uninstall() -> None:
+    """Remove the hooks and restore what was there."""
+    from mlrepro.commands import hook as command
+
+    for name in command.uninstall(_root()) or ("nothing: none was there",):
+        click.echo(f"removed {name}")
+
+
+@hook.command(
+    "run",
+    epilog=_example(
+        "mlrepro hook run",
+        "mlrepro hook run prepare-commit-msg .git/COMMIT_EDITMSG",
+        codes="0 the commit may go on · 1 refused",
+    ),
+)
+@click.argument("name", default="pre-commit")
+@click.argument("arguments", nargs=-1)
+@_json
+def hook_run(name: str, arguments: Sequence[str], as_json: bool) -> None:
+    """Do what the hook NAME does."""
+    from mlrepro.commands import hook as command
+
+    if name == "prepare-commit-msg":
+        if not arguments:
+            raise click.UsageError("prepare-commit-msg needs the message's file")
+        command.trailers(Path.cwd(), Path(arguments[0]))
+        return
+    if name != "pre-commit":
+        raise click.UsageError(f"there is no hook `{name}`: pre-commit or prepare-commit-msg")
+    report = command.check(Path.cwd(), files=arguments or None)
+    if as_json:
+        _print(report, as_json=True)
+    else:
+        for word, findings in (("warning: ", report.warnings), ("", report.refusals)):
+            for finding in findings:
+                click.echo(f"mlrepro: {word}{finding.sentence}", err=True)
+                click.echo(f"  hint: {finding.hint}", err=True)
+    sys.exit(1 if report.refusals else 0)
+
+
+def _root() -> Path:
+    from mlrepro.stores import git
+
+    return git.open_repository(Path.cwd()).root
+
+
+def _print(value: Any, *, as_json: bool = False) -> None:
+    if as_json:
+        from mlrepro.present import data
+
+        click.echo(data.to_json(value))
+        return
+    from mlrepro.present import text
+
+    terminal = sys.stdout.isatty()
+    width = os.get_terminal_size(1).columns if terminal else None
+    color = terminal and "NO_COLOR" not in os.environ
+    shown = text.render(value, width=width or None, color=color)
+    if shown:
+        click.echo(shown)
+
+
+def _say(sentence: str) -> None:
+    """Print one line of mlrepro's own; what a training prints stays its own."""
+    try:
+        click.echo(f"mlrepro: {sentence}", err=True)
+    except OSError:
+        pass  # nobody listens: a closed stderr must not change a training's result
+
+
+def _confirm_foreign(yes: bool) -> Callable[[Any], bool]:
+    """Show the command of a foreign run and ask; without a terminal only `--yes` says yes."""
+
+    def ask(record: Any) -> bool:
+        import shlex
+
+        author = record.run.author or "somebody"
+        click.echo(f"mlrepro: {author} recorded: {shlex.join(record.run.command)}", err=True)
+        return yes or (
+            sys.stdin.isatty() and click.confirm("Run it on this machine?", default=False, err=True)
+        )
+
+    return ask
+
+
+def _confirm_untracked(yes: bool) -> Callable[[Sequence[tuple[str, str]]], bool]:
+    def ask(files: Sequence[tuple[str, str]]) -> bool:
+        click.echo("mlrepro: these files, which git does not track, would leave this machine:", err=True)
+        for run_id, path in files:
+            click.echo(f"  {path}  (run {run_id[:12]})", err=True)
+        return yes or (
+            sys.stdin.isatty() and click.confirm("Send them?", default=False, err=True)
+        )
+
+    return ask

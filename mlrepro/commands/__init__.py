@@ -1,0 +1,1 @@
+"""Commands: what a user does; each returns a value, none prints."""

@@ -1,0 +1,279 @@
+"""Diff: two runs, or a run and the working tree, by the comparators that a rebuild uses."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mlrepro import comparators
+from mlrepro.capture import code, environment, params
+from mlrepro.capture.inputs import name_of
+from mlrepro.cleanroom import restore
+from mlrepro.commands import refs
+from mlrepro.comparators import pairing
+from mlrepro.drift import ArtifactDrift, Change, Difference, Tolerance, Verdict
+from mlrepro.errors import MlreproError, ObjectNotFoundError
+from mlrepro.manifest import STREAMS, Artifact, Manifest, Package, Role
+from mlrepro.stores import git
+from mlrepro.stores.place import Place, strict
+
+WORKING_TREE = "the working tree"
+
+
+@dataclass(frozen=True)
+class DiffReport:
+    """How two runs differ.
+
+    Attributes
+    ----------
+    a, b : str
+        What was compared: short run ids, or ``the working tree``.
+    artifacts : tuple of ArtifactDrift
+        Compared as in a rebuild.
+    code, environment, inputs, params, metrics : tuple of Change
+        What is unequal, by its name.
+    notes : tuple of str
+        What could not be compared.
+    same : bool
+        Whether nothing differs: no fact, and no artifact beyond *equivalent*.
+    """
+
+    a: str
+    b: str
+    artifacts: tuple[ArtifactDrift, ...] = ()
+    code: tuple[Change, ...] = ()
+    environment: tuple[Change, ...] = ()
+    inputs: tuple[Change, ...] = ()
+    params: tuple[Change, ...] = ()
+    metrics: tuple[Change, ...] = ()
+    notes: tuple[str, ...] = ()
+    same: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        facts = (self.code, self.environment, self.inputs, self.params, self.metrics)
+        close = all(
+            a.difference.verdict <= Verdict.EQUIVALENT for a in self.artifacts if a.decides
+        )
+        object.__setattr__(self, "same", close and not any(facts))
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One side: a run whose bytes lie in the store, or the working tree."""
+
+    label: str
+    record: Manifest
+    bytes_of: Callable[[Artifact], Path]
+
+
+def diff(
+    a: str,
+    b: str | None = None,
+    *,
+    start: Path | None = None,
+    tolerance: Tolerance | None = None,
+    notify: Callable[[str], None] = lambda _sentence: None,
+) -> DiffReport:
+    """Compare two runs, or a run and the working tree.
+
+    Parameters
+    ----------
+    a : str
+        REF of a run.
+    b : str, optional
+        REF of another; the working tree otherwise.
+    start : Path, optional
+        Where the user stands.
+    tolerance : Tolerance, optional
+        What counts as close.
+    notify : callable
+        Takes a sentence before something slow.
+
+    Raises
+    ------
+    UsageError
+        If a REF names nothing.
+    """
+    here = strict((start or Path.cwd()).resolve())
+    target = refs.resolve(here, a, start=start)
+    only = target.artifact
+    with tempfile.TemporaryDirectory(prefix="mlrepro-diff-") as scratch:
+        left = _of_run(here, target.manifest, Path(scratch, "a"))
+        if b is None:
+            right = _of_working_tree(here, target.manifest)
+        else:
+            other = refs.resolve(here, b, start=start)
+            right = _of_run(here, other.manifest, Path(scratch, "b"))
+            only = only if other.artifact == only else ""
+        restore.fetch(here, _differing(left.record, right.record), notify=notify)
+        artifacts, notes = _artifacts(left, right, only, tolerance or Tolerance())
+    return DiffReport(
+        left.label,
+        right.label,
+        artifacts=artifacts,
+        code=_code(here, left.record, right.record),
+        environment=_environment(left.record, right.record),
+        inputs=_inputs(left.record, right.record),
+        params=_values(left.record.params, right.record.params),
+        metrics=_values(left.record.metrics, right.record.metrics),
+        notes=notes,
+    )
+
+
+def _of_run(here: Place, record: Manifest, scratch: Path) -> _Side:
+    def bytes_of(artifact: Artifact) -> Path:
+        target = scratch / artifact.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if artifact.digest.is_dir:
+            here.stores.put(artifact.digest, target)
+        elif found := here.stores.find(artifact.digest):
+            target.symlink_to(found)
+        else:
+            raise ObjectNotFoundError(f"the bytes of {artifact.path} are not to be had")
+        return target
+
+    label = f"{record.short} ({record.run.name})" if record.run.name else record.short
+    return _Side(label, record, bytes_of)
+
+
+def _of_working_tree(here: Place, record: Manifest) -> _Side:
+    """Describe the working tree as if it were a run that made the same files."""
+    made = [_as_it_is(here, a) for a in record.artifacts if a.path not in STREAMS.values()]
+    read = [replace(i, digest=_digest_of(here, i.path)) for i in record.inputs]
+    present = tuple(a for a in made if a)
+    files = [name for name in record.params if name != "command line"]
+    found = params.of_files(here.root, record.run.directory, files)
+    kept = {k: v for k, v in record.params.items() if k == "command line"}
+    metrics = {a.path: params.of_file(here.root / a.path) for a in present if a.path in record.metrics}
+    now = replace(
+        record,
+        artifacts=present,
+        inputs=tuple(read),
+        params={**kept, **found},
+        metrics={k: v for k, v in metrics.items() if v},
+        code=_code_now(here, record),
+    )
+    return _Side(WORKING_TREE, now, lambda artifact: here.root / artifact.path)
+
+
+def _code_now(here: Place, record: Manifest) -> Any:
+    if record.code is None:
+        return None
+    taken = code.snapshot(here.repository, work="diff")
+    code.unpin(here.repository, "diff")
+    return replace(record.code, tree=taken.tree)
+
+
+def _as_it_is(here: Place, artifact: Artifact) -> Artifact | None:
+    digest = _digest_of(here, artifact.path)
+    return replace(artifact, digest=digest) if digest else None
+
+
+def _digest_of(here: Place, path: str) -> Any:
+    target = here.root / path
+    try:
+        return here.stores.digest_of(target) if target.exists() else None
+    except OSError:
+        return None
+
+
+def _differing(a: Manifest, b: Manifest) -> list[Any]:
+    """Return the digests whose bytes a comparison needs: of artifacts that are not equal."""
+    equal = {x.digest for x in a.artifacts} & {x.digest for x in b.artifacts}
+    return [x.digest for x in (*a.artifacts, *b.artifacts) if x.digest not in equal]
+
+
+def _artifacts(
+    a: _Side, b: _Side, only: str, tolerance: Tolerance
+) -> tuple[tuple[ArtifactDrift, ...], tuple[str, ...]]:
+    old = {x.path: x for x in a.record.artifacts if not only or x.path == only}
+    new = {x.path: x for x in b.record.artifacts if not only or x.path == only}
+    if b.label == WORKING_TREE:
+        old = {p: x for p, x in old.items() if p not in STREAMS.values()}
+    judged, notes = [], []
+    for left, right in pairing.pair(list(old), list(new)):
+        x, y = old.get(left or ""), new.get(right or "")
+        try:
+            difference = _compare(a, b, x, y, tolerance)
+        except MlreproError as error:
+            notes.append(str(error))
+            continue
+        one = x or y
+        assert one is not None
+        decides = one.role in (Role.WEIGHTS, Role.METRICS)
+        judged.append(ArtifactDrift(one.path, one.role, decides, difference))
+    if not any(j.decides for j in judged):
+        judged = [replace(j, decides=True) for j in judged]
+    return tuple(sorted(judged, key=lambda j: not j.decides)), tuple(notes)
+
+
+def _compare(
+    a: _Side, b: _Side, x: Artifact | None, y: Artifact | None, tolerance: Tolerance
+) -> Difference:
+    if x is None or y is None:
+        side = b.label if x else a.label
+        return Difference((x or y).path, Verdict.MISSING, f"{side} has none")  # type: ignore[union-attr]
+    if x.digest == y.digest:
+        return Difference(x.path, Verdict.IDENTICAL, "same bytes", compared=x.files or 1)
+    return comparators.compare(a.bytes_of(x), b.bytes_of(y), name=x.path, tolerance=tolerance)
+
+
+def _code(here: Place, a: Manifest, b: Manifest) -> tuple[Change, ...]:
+    if a.code is None or b.code is None or a.code.tree == b.code.tree:
+        return ()
+    repo = here.repository
+    if not (git.has(repo, a.code.tree) and git.has(repo, b.code.tree)):
+        return (Change("code tree", a.code.tree[:12], b.code.tree[:12]),)
+    made = {x.path for x in (*a.artifacts, *b.artifacts)}
+    left, right = git.files(repo, a.code.tree), git.files(repo, b.code.tree)
+    changed = code.equal_code(repo, a.code.tree, b.code.tree, made)
+    return tuple(Change(p, _blob(left, p), _blob(right, p)) for p in changed)
+
+
+def _blob(files: Mapping[str, git.TreeEntry], path: str) -> str:
+    return files[path].name[:12] if path in files else "absent"
+
+
+def _environment(a: Manifest, b: Manifest) -> tuple[Change, ...]:
+    if a.environment == b.environment:
+        return ()
+    left = [Package(*item) for item in a.environment.packages.items()]
+    right = [Package(*item) for item in b.environment.packages.items()]
+    return environment.changes(a.environment, left, b.environment, right)
+
+
+def _inputs(a: Manifest, b: Manifest) -> tuple[Change, ...]:
+    old = {name_of(Path(a.run.root), i.path): i.digest for i in a.inputs}
+    new = {name_of(Path(b.run.root), i.path): i.digest for i in b.inputs}
+    return tuple(
+        Change(path, _word(old, path), _word(new, path))
+        for path in sorted(old.keys() | new.keys())
+        if _word(old, path) != _word(new, path)
+    )
+
+
+def _word(digests: Mapping[str, Any], path: str) -> str:
+    return str(digests[path] or "no digest") if path in digests else "not read"
+
+
+def _values(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Change, ...]:
+    left, right = dict(_flat("", a)), dict(_flat("", b))
+    names = dict.fromkeys([*left, *right])
+    return tuple(
+        Change(n, str(left.get(n, "absent")), str(right.get(n, "absent")))
+        for n in names
+        if left.get(n) != right.get(n)
+    )
+
+
+def _flat(prefix: str, value: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, below in value.items():
+            yield from _flat(f"{prefix}: {key}" if prefix and ":" not in prefix else f"{prefix}.{key}" if prefix else key, below)
+    else:
+        yield prefix, value
+
+

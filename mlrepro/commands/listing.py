@@ -1,0 +1,88 @@
+"""Listing: find and read runs: `ls` and `show`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlrepro.commands import recording, refs
+from mlrepro.manifest import Manifest, Role, Status
+from mlrepro.stores import ledger
+from mlrepro.stores.place import strict
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run in a list."""
+
+    id: str
+    name: str
+    status: Status
+    started: str
+    seconds: float
+    command: str
+    author: str
+    artifacts: tuple[str, ...]
+    metrics: str
+
+
+def ls(
+    *,
+    start: Path | None = None,
+    name: str = "",
+    status: str = "",
+    artifact: str = "",
+    most: int | None = None,
+) -> tuple[Row, ...]:
+    """List runs, newest first.
+
+    Parameters
+    ----------
+    start : Path, optional
+        Where the user stands.
+    name, status, artifact : str
+        Only runs of this name, with this status, that made this path.
+    most : int, optional
+        How many at the most.
+    """
+    here = strict((start or Path.cwd()).resolve())
+    recording.finish_dead(here)
+    rows = (_row(entry.manifest) for entry in reversed(ledger.entries(here.repository)))
+    chosen = [
+        row
+        for row in rows
+        if (not name or row.name == name)
+        and (not status or row.status.value == status)
+        and (not artifact or artifact in row.artifacts)
+    ]
+    return tuple(chosen[:most])
+
+
+def show(ref: str, *, start: Path | None = None) -> Manifest:
+    """Return the record that a REF names."""
+    here = strict((start or Path.cwd()).resolve())
+    recording.finish_dead(here)
+    return refs.resolve(here, ref, start=start).manifest
+
+
+def _row(record: Manifest) -> Row:
+    made = [a.path for a in record.artifacts if a.role in (Role.WEIGHTS, Role.METRICS)]
+    return Row(
+        id=record.id,
+        name=record.run.name,
+        status=record.run.status,
+        started=record.run.started,
+        seconds=record.run.seconds,
+        command=" ".join(record.run.command),
+        author=record.run.author,
+        artifacts=tuple(made),
+        metrics=_metrics(record),
+    )
+
+
+def _metrics(record: Manifest, most: int = 3) -> str:
+    shown = []
+    for values in record.metrics.values():
+        pairs = values.items() if isinstance(values, dict) else ()
+        shown += [f"{k}={v:.6g}" for k, v in pairs if isinstance(v, (int, float))]
+    return " ".join(shown[:most])

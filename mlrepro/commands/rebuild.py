@@ -1,0 +1,128 @@
+"""Rebuild: open a clean room, restore code and inputs, train again, measure the drift."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlrepro import plain
+from mlrepro.capture import code, machine
+from mlrepro.cleanroom import interpreter, restore, training
+from mlrepro.cleanroom import room as rooms
+from mlrepro.cleanroom.room import Room
+from mlrepro.commands import judging, refs, trust
+from mlrepro.drift import Change, DriftReport, Tolerance
+from mlrepro.errors import MlreproError
+from mlrepro.manifest import Manifest, Package
+from mlrepro.stores import git, ledger, place
+from mlrepro.stores.place import Place
+
+
+@dataclass(frozen=True)
+class How:
+    """How a rebuild is made.
+
+    Attributes
+    ----------
+    head : bool
+        Train with the code of HEAD instead of the recorded one.
+    threads : bool
+        Give every pool of threads its recorded size.
+    tolerance : Tolerance
+        What counts as close.
+    keep_room : bool
+        Leave the clean room behind.
+    """
+
+    head: bool = False
+    threads: bool = True
+    tolerance: Tolerance = Tolerance()
+    keep_room: bool = False
+
+
+def rebuild(
+    ref: str,
+    *,
+    start: Path | None = None,
+    how: How | None = None,
+    confirm: Callable[[Manifest], bool] = lambda _record: True,
+    notify: Callable[[str], None] = lambda _sentence: None,
+) -> DriftReport:
+    """Train again from a manifest and report the drift of every artifact.
+
+    Parameters
+    ----------
+    ref : str
+        An artifact, a manifest or a run; an artifact is judged alone.
+    start : Path, optional
+        Where the user stands; the current folder otherwise.
+    how : How, optional
+        What is taken from the record and what is not.
+    confirm : callable
+        Asked before a command that somebody else recorded is run for the first time.
+    notify : callable
+        Takes a sentence before each step.
+
+    Returns
+    -------
+    DriftReport
+
+    Raises
+    ------
+    UsageError
+        If the REF or its manifest cannot be used.
+    InconclusiveError
+        If the run cannot be restored, its training fails, or there is nothing to compare.
+    """
+    how = how or How()
+    here = place.strict((start or Path.cwd()).resolve())
+    target = refs.resolve(here, ref, start=start)
+    record = target.manifest
+    trust.require(here, record, confirm)
+    with rooms.opened(here, record, head=how.head, keep=how.keep_room, notify=notify) as room:
+        restored = restore.restore(here, record, room, notify=notify)
+        chosen = interpreter.choose(_variables())
+        environment = interpreter.changes(record, _packages(here, record), chosen)
+        plan = training.plan(here, record, chosen, room, restored.binds)
+        notify(f"training (it took {record.run.seconds:.1f} s when it was recorded)")
+        trained = training.train(record, plan, room, threads=how.threads)
+        artifacts = judging.judge(
+            here, record, target.artifact, trained, room, how.tolerance, notify=notify
+        )
+        return DriftReport(
+            run=record.id,
+            name=record.run.name,
+            artifacts=artifacts,
+            code=_code_changes(here, record, room) if how.head else (),
+            environment=(*environment, *machine.changes(record.platform, machine.platform())),
+            notes=(*restored.notes, *trained.notes),
+            seconds=trained.ended.seconds,
+            recorded_seconds=record.run.seconds,
+            room=str(room.folder) if how.keep_room else "",
+        )
+
+
+def _packages(here: Place, record: Manifest) -> Sequence[Package]:
+    """Return the recorded distributions, or the well-known ones where the ledger is not here."""
+    try:
+        data = json.loads(ledger.listing(here.repository, record, "distributions"))
+        return [plain.load(Package, one, where="package") for one in data]
+    except (MlreproError, ValueError):
+        return [Package(name, version) for name, version in record.environment.packages.items()]
+
+
+def _code_changes(here: Place, record: Manifest, room: Room) -> tuple[Change, ...]:
+    """Name the code files that differ between the record and HEAD."""
+    if record.code is None or not git.has(here.repository, record.code.tree):
+        return ()
+    made = [a.path for a in record.artifacts]
+    changed = code.equal_code(here.repository, record.code.tree, room.tree, made)
+    return tuple(Change(path, "as recorded", "as in HEAD") for path in changed)
+
+
+def _variables() -> dict[str, str]:
+    import os  # noqa: PLC0415  read once
+
+    return dict(os.environ)

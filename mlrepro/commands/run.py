@@ -1,0 +1,149 @@
+"""Run: snapshot the code, let the training go under observation, record what it read and made."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mlrepro import process
+from mlrepro.capture import code, observers, variables
+from mlrepro.capture import work as works
+from mlrepro.capture.work import Options, State, Work
+from mlrepro.commands import recording
+from mlrepro.errors import MlreproError
+from mlrepro.stores import git, place
+from mlrepro.stores.place import Place
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What `run` did.
+
+    Attributes
+    ----------
+    exit_code : int
+        The command's own, or 128 + the signal that ended it, as a shell says it.
+    recorded : recording.Recorded or None
+        The record; None where nothing could be recorded.
+    troubles : tuple of str
+        What could not be recorded, one sentence each.
+    """
+
+    exit_code: int
+    recorded: recording.Recorded | None
+    troubles: tuple[str, ...] = ()
+
+
+def run(
+    command: Sequence[str],
+    *,
+    start: Path | None = None,
+    options: Options | None = None,
+    notify: Callable[[str], None] = lambda _sentence: None,
+) -> RunResult:
+    """Run a command and record how it made its artifacts; never stand in its way.
+
+    Parameters
+    ----------
+    command : sequence of str
+        The command line.
+    start : Path, optional
+        The working directory; the current one otherwise.
+    options : Options, optional
+        Name, message, corrections of what is observed.
+    notify : callable
+        Takes sentences for the user while the recording goes on.
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    process.CannotStartError
+        If the command cannot be started; nothing else stops it.
+    """
+    options = options or Options()
+    here = place.find((start or Path.cwd()).resolve())
+    with works.begin(here.root) as work:
+        variables_of_child, state = _prepare(here, work, command, start or Path.cwd(), options)
+        observer = observers.choose(options.observer, log=work.log, root=here.root)
+        ended = process.execute(
+            command,
+            cwd=start or Path.cwd(),
+            variables=observer.prepare(variables_of_child),
+            stdout=work.stdout,
+            stderr=work.stderr,
+            started=work.started,
+        )
+        state = replace(state, observer=observer.name)
+        recorded, troubles = _record(here, work, state, ended, observer, notify)
+    return RunResult(ended.status_for_shell, recorded, troubles)
+
+
+def _prepare(
+    here: Place, work: Work, command: Sequence[str], start: Path, options: Options
+) -> tuple[dict[str, str], State]:
+    """Write down what must survive a kill, and return the child's variables."""
+    environ = dict(os.environ)
+    # What Python would do by itself, but repeatable.
+    environ.setdefault("PYTHONHASHSEED", str(random.SystemRandom().randrange(1, 2**32)))
+    troubles: list[str] = []
+    snapshot = None
+    if here.repo:
+        try:
+            snapshot = code.snapshot(here.repo, work=work.name)
+        except (MlreproError, OSError) as error:
+            troubles.append(f"the code could not be recorded: {error}")
+    else:
+        troubles.append(f"the code could not be recorded: `{here.root}` cannot be written to")
+    now = time.time()
+    state = State(
+        work=work.name,
+        command=tuple(command),
+        directory=_directory(here.root, start),
+        root=str(here.root),
+        started=_utc(now),
+        began=now,
+        options=options,
+        author=git.author(here.repo) if here.repo else "",
+        variables=variables.tables(environ, (), salt=work.name),
+        snapshot=snapshot,
+        troubles=tuple(troubles),
+    )
+    try:
+        work.write(state)
+    except OSError as error:
+        troubles.append(f"the run's state could not be written: {error.strerror}")
+    return environ, replace(state, troubles=tuple(troubles))
+
+
+def _record(
+    here: Place,
+    work: Work,
+    state: State,
+    ended: process.Ended,
+    observer: observers.Observer,
+    notify: Callable[[str], None],
+) -> tuple[recording.Recorded | None, tuple[str, ...]]:
+    try:
+        recorded = recording.seal(here, work, state, ended, observer.finish(), notify=notify)
+    except Exception as error:  # noqa: BLE001  the training is over: whatever fails here must not change its result
+        sentence = str(error) or type(error).__name__
+        return None, (*state.troubles, f"the run could not be recorded: {sentence}")
+    return recorded, recorded.troubles
+
+
+def _directory(root: Path, start: Path) -> str:
+    directory = os.path.relpath(start.resolve(), root)
+    return "" if directory == "." else directory
+
+
+def _utc(seconds: float) -> str:
+    moment = datetime.datetime.fromtimestamp(seconds, tz=datetime.timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,1 @@
+"""Present: values to text for people, to JSON and CSV for programs."""

@@ -1,0 +1,36 @@
+"""Outcome: the lines that `mlrepro run` leaves behind; plain text, since rich costs 60 ms."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from mlrepro.commands.run import RunResult
+from mlrepro.manifest import Artifact, Kept, Role, Status
+
+
+def lines(result: RunResult) -> Iterator[str]:
+    """Yield what a user should know at the end of a run."""
+    recorded = result.recorded
+    if recorded is None:
+        yield from result.troubles
+        return
+    record = recorded.manifest
+    name = f" ({record.run.name})" if record.run.name else ""
+    if recorded.in_ledger:
+        status = "" if record.run.status is Status.COMPLETED else f", {record.run.status.value}"
+        yield f"recorded run {record.short}{name}{status}"
+    for artifact in record.artifacts:
+        if artifact.role is Role.WEIGHTS and artifact.kept is Kept.LEDGER:
+            yield _only_in_ledger(artifact, record.short)
+    if recorded.staged:
+        yield f"staged: {shlex.join(recorded.kept)}"
+    elif recorded.kept:
+        yield f"to keep the model: git add {shlex.join(recorded.kept)}"
+    for edit in record.code.edits if record.code else ():
+        yield f"{edit.path} was edited while the run went on (loaded: {edit.loaded} the edit)"
+    yield from result.troubles
+
+
+def _only_in_ledger(artifact: Artifact, run: str) -> str:
+    return f"{artifact.path} is kept in the ledger only (run {run}), without a pointer"

@@ -1,0 +1,317 @@
+"""Text: values for a person at a terminal; plain where it is piped."""
+
+from __future__ import annotations
+
+import io
+import shlex
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from mlrepro.commands.diff import DiffReport
+from mlrepro.commands.listing import Row
+from mlrepro.commands.sharing import Shared
+from mlrepro.commands.verify import State, Verified
+from mlrepro.drift import ArtifactDrift, Change, Difference, DriftReport, Verdict
+from mlrepro.manifest import Input, Manifest, Source
+
+_STYLES = {
+    Verdict.IDENTICAL: "bold green",
+    Verdict.EQUIVALENT: "green",
+    Verdict.CLOSE: "yellow",
+    Verdict.DRIFTED: "bold red",
+    Verdict.MISSING: "bold red",
+}
+_STATES = {
+    State.OK: "green",
+    State.DRIFTED: "bold red",
+    State.ABSENT: "yellow",
+    State.LOST: "bold red",
+}
+_MOST_METADATA = 6
+_MOST_CHILDREN = 8
+_MOST_CHANGES = 12
+
+
+def render(value: Any, *, width: int | None = None, color: bool = False) -> str:
+    """Return the text of anything that a command returns.
+
+    Parameters
+    ----------
+    value : object
+        A report, a manifest, a tuple of rows.
+    width : int, optional
+        Columns of the terminal; wide enough never to cut a line where None (piped).
+    color : bool
+        Whether to use colours.
+    """
+    console = Console(
+        file=io.StringIO(),
+        width=width or 10_000,
+        force_terminal=color,
+        color_system="auto" if color else None,
+        highlight=False,
+        soft_wrap=width is None,
+        legacy_windows=False,
+    )
+    for kind, write in _WRITERS:
+        if isinstance(value, kind):
+            write(console, value)
+            break
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def _drift(console: Console, report: DriftReport) -> None:
+    name = f" ({report.name})" if report.name else ""
+    console.print(Text.assemble("rebuilt ", (report.run[:12], "bold"), escape(name)))
+    _changes(console, "code", report.code)
+    _changes(console, "environment", report.environment)
+    _changes(console, "inputs", report.inputs)
+    _artifacts(console, report.artifacts)
+    for note in report.notes:
+        console.print(Text(f"note: {note}"))
+    console.print(
+        Text.assemble(
+            "verdict: ",
+            (str(report.verdict), _STYLES[report.verdict]),
+            f" · {_meaning(report.verdict)}",
+        )
+    )
+    console.print(
+        f"trained in {report.seconds:.1f} s (recorded: {report.recorded_seconds:.1f} s)"
+    )
+    if report.room:
+        console.print(Text(f"the clean room is kept: {report.room}"), soft_wrap=True)
+
+
+def _diff(console: Console, report: DiffReport) -> None:
+    console.print(Text.assemble((report.a, "bold"), " → ", (report.b, "bold")))
+    for title in ("code", "environment", "inputs", "params", "metrics"):
+        _changes(console, title, getattr(report, title))
+    _artifacts(console, report.artifacts)
+    for note in report.notes:
+        console.print(Text(f"note: {note}"))
+    console.print("no difference" if report.same else "different")
+
+
+def _meaning(verdict: Verdict) -> str:
+    return {
+        Verdict.IDENTICAL: "the same, bit for bit",
+        Verdict.EQUIVALENT: "other bytes, but no number differs",
+        Verdict.CLOSE: "numbers differ, within the tolerance",
+        Verdict.DRIFTED: "numbers or structure differ beyond the tolerance",
+        Verdict.MISSING: "an artifact stands on one side only",
+    }[verdict]
+
+
+def _changes(console: Console, title: str, changes: Sequence[Change]) -> None:
+    if not changes:
+        return
+    console.print(Text(f"{title} differs:", style="bold"))
+    for change in changes[:_MOST_CHANGES]:
+        console.print(Text(f"  {change.what}: {change.recorded} → {change.current}"))
+    if len(changes) > _MOST_CHANGES:
+        console.print(f"  … and {len(changes) - _MOST_CHANGES} more (--json lists all)")
+
+
+def _artifacts(console: Console, artifacts: Sequence[ArtifactDrift]) -> None:
+    widest = max((len(a.path) for a in artifacts), default=0)
+    for one in artifacts:
+        found = one.difference
+        shown = "" if one.decides else " (shown only)"
+        moved = f" (rebuilt as {one.rebuilt_path})" if one.rebuilt_path else ""
+        console.print(
+            Text.assemble(
+                f"  {one.path:<{widest}}  ",
+                (f"{found.verdict!s:<10}", _STYLES[found.verdict]),
+                f"  {_summary(found)}{moved}{shown}",
+            )
+        )
+        if found.verdict is not Verdict.IDENTICAL:
+            _details(console, found)
+
+
+def _summary(found: Difference) -> str:
+    kind = f"[{found.comparator}] " if found.comparator else ""
+    return f"{kind}{found.summary}"
+
+
+def _details(console: Console, found: Difference, indent: str = "      ") -> None:
+    for measure in found.measures:
+        unit = f" {measure.unit}" if measure.unit else ""
+        where = f", largest at {measure.where}" if measure.where else ""
+        console.print(Text(f"{indent}{measure.name}: {measure.value:.3g}{unit}{where}"))
+    if found.first:
+        console.print(Text(f"{indent}first divergence: {found.first}"))
+    worst = sorted(
+        (c for c in found.children if c.verdict > Verdict.EQUIVALENT), key=lambda c: -c.verdict
+    )
+    for child in worst[:_MOST_CHILDREN]:
+        console.print(Text(f"{indent}{child.path}: {child.verdict} · {child.summary}"))
+    if len(worst) > _MOST_CHILDREN:
+        console.print(f"{indent}… and {len(worst) - _MOST_CHILDREN} more")
+    for line in found.metadata[:_MOST_METADATA]:
+        console.print(Text(f"{indent}set aside: {line}", style="dim"))
+    if len(found.metadata) > _MOST_METADATA:
+        console.print(f"{indent}… and {len(found.metadata) - _MOST_METADATA} more set aside")
+
+
+def _manifest(console: Console, record: Manifest) -> None:
+    run = record.run
+    rows = [
+        ("run", record.id),
+        ("name", run.name),
+        ("message", run.message),
+        ("command", shlex.join(run.command)),
+        ("directory", run.directory),
+        ("status", _status(record)),
+        ("started", f"{_local(run.started)}, took {run.seconds:.1f} s"),
+        ("author", run.author),
+        ("code", _code(record)),
+        ("python", _python(record)),
+        ("machine", _machine(record)),
+        ("threads", ", ".join(f"{t.api} {t.threads}" for t in record.threads)),
+        ("observer", record.observer),
+    ]
+    table = _grid()
+    for name, value in rows:
+        if value:
+            table.add_row(Text(name, style="dim"), Text(value))
+    console.print(table)
+    _values(console, "params", record.params)
+    _values(console, "metrics", record.metrics)
+    _files(console, "made", ((a.path, a.role.value, a.kept.value, str(a.digest)) for a in record.artifacts))
+    _inputs(console, record.inputs)
+    _files(console, "built upon", ((p.path, p.run[:12], "", "") for p in record.parents))
+    if record.blind_spots:
+        console.print(Text("could not be seen:", style="bold"))
+        for sentence in record.blind_spots:
+            console.print(Text(f"  {sentence}"))
+
+
+def _inputs(console: Console, inputs: Iterable[Input]) -> None:
+    rows = (
+        (i.path, i.source.value if i.source is not Source.CODE else "git", i.grade.value, str(i.digest or ""))
+        for i in inputs
+    )
+    _files(console, "read", rows)
+
+
+def _files(console: Console, title: str, rows: Iterable[tuple[str, ...]]) -> None:
+    found = list(rows)
+    if not found:
+        return
+    console.print(Text(f"{title}:", style="bold"))
+    table = _grid()
+    for row in found:
+        table.add_row("", *(Text(cell) for cell in row))
+    console.print(table)
+
+
+def _values(console: Console, title: str, values: Any) -> None:
+    if not values:
+        return
+    console.print(Text(f"{title}:", style="bold"))
+    for source, pairs in values.items():
+        shown = pairs if isinstance(pairs, dict) else {"": pairs}
+        line = " ".join(f"{k}={v}" for k, v in shown.items())
+        console.print(Text(f"  {source}: {line}"))
+
+
+def _status(record: Manifest) -> str:
+    run = record.run
+    if run.signal is not None:
+        return f"{run.status.value} (signal {run.signal})"
+    code = f" (exit code {run.exit_code})" if run.exit_code else ""
+    return f"{run.status.value}{code}"
+
+
+def _code(record: Manifest) -> str:
+    code = record.code
+    if code is None:
+        return "not recorded"
+    changed = f", {len(code.modified)} modified" if code.modified else ""
+    extra = f", {len(code.untracked)} untracked" if code.untracked else ""
+    edited = f", {len(code.edits)} edited while it ran" if code.edits else ""
+    base = f"{code.commit[:12]} on {code.branch or 'no branch'}" if code.commit else "no commit yet"
+    return f"{base}{changed}{extra}{edited}"
+
+
+def _python(record: Manifest) -> str:
+    env = record.environment
+    if not env.python:
+        return "not recorded"
+    known = ", ".join(f"{n} {v}" for n, v in list(env.packages.items())[:6])
+    return f"{env.python}, {env.count} packages" + (f" ({known})" if known else "")
+
+
+def _machine(record: Manifest) -> str:
+    machine = record.platform
+    return f"{machine.cpu or machine.machine}, {machine.affinity} of {machine.cores} cores, {machine.system}"
+
+
+def _rows(console: Console, rows: Sequence[Row]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("run", "started", "status", "took", "name", "made", "metrics", "command"):
+        table.add_column(name, overflow="ellipsis", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row.id[:12], _local(row.started), row.status.value, f"{row.seconds:.1f} s",
+            Text(row.name), Text(" ".join(row.artifacts)), Text(row.metrics), Text(row.command),
+        )  # fmt: skip
+    console.print(table)
+
+
+def _verified(console: Console, found: Sequence[Verified]) -> None:
+    for one in found:
+        name = f" ({one.name})" if one.name else ""
+        console.print(Text.assemble((one.run[:12], "bold"), name))
+        for finding in one.findings:
+            console.print(
+                Text.assemble(
+                    f"  {finding.kind:<8}  {finding.path}  ",
+                    (finding.state.value, _STATES[finding.state]),
+                )
+            )
+    bad = sum(not one.ok for one in found)
+    console.print(f"{len(found) - bad} of {len(found)} runs can be rebuilt as recorded")
+
+
+def _shared(console: Console, shared: Shared) -> None:
+    console.print(f"{shared.remote}: {shared.runs} runs, {shared.objects} objects")
+    for path in shared.unreachable:
+        console.print(Text(f"not sent: {path} was only named; a colleague has to have it"))
+
+
+def _sequence(console: Console, rows: Sequence[Any]) -> None:
+    if rows and isinstance(rows[0], Verified):
+        _verified(console, rows)
+    elif rows:
+        _rows(console, rows)
+
+
+def _grid() -> Table:
+    return Table.grid(padding=(0, 2))
+
+
+def _local(stamp: str) -> str:
+    try:
+        moment = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+    except ValueError:
+        return stamp
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+_WRITERS: Sequence[tuple[type, Any]] = (
+    (DriftReport, _drift),
+    (DiffReport, _diff),
+    (Manifest, _manifest),
+    (Shared, _shared),
+    (tuple, _sequence),
+)

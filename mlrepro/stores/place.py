@@ -1,0 +1,75 @@
+"""Place: where a command acts: the project's folder, its git repository, its object stores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlrepro.errors import GitError, NotARepositoryError
+from mlrepro.stores import dvc, git, objects
+
+
+@dataclass(frozen=True)
+class Place:
+    """A project.
+
+    Attributes
+    ----------
+    root : Path
+        Top of the git working tree; the working directory where there is no git.
+    repo : git.Repository or None
+        The user's repository, or the shadow repository; None where not even that can be written.
+    stores : objects.Stores
+        The content-addressed stores in DVC's cache, or in `.mlrepro/cache` without DVC.
+    has_dvc : bool
+        Whether `dvc init` was done at the root.
+    """
+
+    root: Path
+    repo: git.Repository | None
+    stores: objects.Stores
+    has_dvc: bool
+
+    @property
+    def has_git(self) -> bool:
+        """Whether the user has a git repository here."""
+        return self.repo is not None and not self.repo.shadow
+
+    @property
+    def repository(self) -> git.Repository:
+        """The repository; raises where there is none, not even a shadow."""
+        if self.repo is None:
+            raise NotARepositoryError(f"nothing can be recorded in `{self.root}`")
+        return self.repo
+
+
+def find(start: Path) -> Place:
+    """Find the project around a folder, with a shadow repository where there is no git."""
+    repo = git.find(start)
+    root = repo.root if repo else start.resolve()
+    if repo is None:
+        try:
+            repo = git.shadow(root)
+        except (OSError, GitError):
+            repo = None
+    return _at(root, repo)
+
+
+def strict(start: Path) -> Place:
+    """Find the project around a folder for a command that needs its history.
+
+    Raises
+    ------
+    NotARepositoryError
+        If there is neither git nor a shadow repository that a run has left.
+    """
+    repo = git.find(start)
+    if repo is None and (start.resolve() / ".mlrepro" / "code.git").is_dir():
+        repo = git.shadow(start.resolve())
+    if repo is None:
+        repo = git.open_repository(start)
+    return _at(repo.root, repo)
+
+
+def _at(root: Path, repo: git.Repository | None) -> Place:
+    return Place(root, repo, objects.stores(dvc.cache_dir(root)), dvc.is_initialised(root))
