@@ -126,7 +126,7 @@ class Shelves:
 
     def _replace(self, source: str, target: str) -> None:
         name = f"{self.workshop}/{os.urandom(12).hex()}"
-        os.link(source, name)
+        self._named(lambda: os.link(source, name), name)
         os.rename(name, target)
 
     def _copy(self, source: str, target: str) -> None:
