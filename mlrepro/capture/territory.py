@@ -1,0 +1,57 @@
+"""Territory: whose a path is: the run's, the system's, or a tool's that decides no result."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_SYSTEM = (
+    *("/proc/", "/sys/", "/dev/", "/etc/", "/usr/", "/lib/", "/lib64/", "/bin/", "/sbin/"),
+    *("/run/", "/var/lib/", "/var/cache/", "/System/", "/Library/", "/nix/store/"),
+)
+# Below a home: settings and caches of tools. Downloaded data sets and models are not among them.
+_HOME = (
+    *(".cache/matplotlib/", ".config/matplotlib/", ".matplotlib/", ".cache/fontconfig/"),
+    *(".cache/pip/", ".config/pip/", ".cache/uv/", ".cache/mlrepro/", ".pypirc", ".netrc"),
+    *(".ipython/", ".jupyter/", ".local/share/jupyter/", ".python_history"),
+    *(".config/git/", ".gitconfig", ".config/dvc/", ".aws/", ".config/gcloud/"),
+    *(".ssh/", ".docker/", ".kube/"),
+)
+_OWN_FOLDERS = frozenset({".git", ".mlrepro", "__pycache__", ".ipynb_checkpoints"})
+
+
+@dataclass(frozen=True)
+class Territory:
+    """Tells the paths of a run from all others.
+
+    Attributes
+    ----------
+    root : str
+        The project's folder; what lies in it is the run's wherever the folder itself lies:
+        containers work in ``/usr/src/app``, clean rooms lie in the user's cache.
+    """
+
+    root: str
+    home: str = field(default_factory=lambda: str(Path.home()))
+
+    def holds(self, path: str) -> bool:
+        """Say whether reading or writing an absolute path matters to the run's result."""
+        inside = path.startswith(self.root + "/")
+        relative = path[len(self.root) + 1 :] if inside else path
+        if path.endswith(".pyc") or not _OWN_FOLDERS.isdisjoint(relative.split("/")):
+            return False
+        if relative.startswith((".dvc/tmp/", ".dvc/cache/")):
+            return False
+        return inside or not (self._is_tools(path) or path.startswith(_SYSTEM))
+
+    def _is_tools(self, path: str) -> bool:
+        return path.startswith(self.home + "/") and path[len(self.home) + 1 :].startswith(_HOME)
+
+
+def real(path: str, known: dict[str, str]) -> str:
+    """Return the path with its folder free of symlinks; `known` remembers folders."""
+    folder, _, name = path.rpartition("/")
+    if folder not in known:
+        known[folder] = os.path.realpath(folder or "/").rstrip("/")
+    return f"{known[folder]}/{name}"

@@ -1,0 +1,57 @@
+"""Pools: ask the OpenMP and BLAS libraries that the process has loaded for their threads."""
+
+import ctypes
+import os
+
+_NO_LOAD = getattr(os, "RTLD_NOLOAD", 4)
+_OPENMP = (("omp_get_max_threads",), ())
+_OPENBLAS = (
+    tuple(
+        prefix + "openblas_get_num_threads" + suffix
+        for prefix in ("", "scipy_")
+        for suffix in ("", "64_", "_64", "_64_")
+    ),
+    tuple(
+        prefix + "openblas_get_corename" + suffix
+        for prefix in ("", "scipy_")
+        for suffix in ("", "64_", "_64", "_64_")
+    ),
+)
+_KINDS = (
+    ("openmp", ("libgomp", "libomp", "libiomp"), _OPENMP),
+    ("openblas", ("openblas",), _OPENBLAS),
+    ("mkl", ("libmkl_rt",), (("MKL_Get_Max_Threads",), ())),
+    ("blis", ("libblis",), (("bli_thread_get_num_threads",), ("bli_arch_string",))),
+)
+
+
+def found(maps):
+    """Yield interface, library, number of threads and kernel of each pool."""
+    for path in sorted(set(_libraries(maps))):
+        name = path.rpartition("/")[2]
+        for kind, words, (counts, kernels) in _KINDS:
+            if any(word in name for word in words):
+                library = ctypes.CDLL(path, mode=_NO_LOAD)
+                threads = _call(library, counts, ctypes.c_int)
+                if threads:
+                    kernel = _call(library, kernels, ctypes.c_char_p) or b""
+                    yield kind, name, threads, kernel
+                break
+
+
+def _libraries(maps):
+    for line in maps.splitlines():
+        path = line.partition(b"/")
+        if path[1] and b".so" in path[2]:
+            yield os.fsdecode(b"/" + path[2])
+
+
+def _call(library, names, kind):
+    for name in names:
+        try:
+            function = getattr(library, name)
+        except AttributeError:
+            continue
+        function.restype = kind
+        return function()
+    return None
