@@ -39,6 +39,8 @@ _PYTHON = {
         ("CatBoost.save_model", "w", 1, "fname"),
     ),
     "h5py._hl.files": (("File.__init__", "h5", 1, "name"),),
+    # pandas 3 hands pyarrow an `OSFile`, a compiled class that cannot be wrapped.
+    "pandas.io.parquet": (("_get_path_or_handle", "mode", 0, "path"),),
     "pyarrow": (
         ("memory_map", "r", 0, "path"),
         ("input_stream", "r", 0, "source"),
@@ -152,6 +154,10 @@ def _h5(watch, path, mode):
     watch.file(kind, path, b"wrapper")
 
 
+def _by_mode(watch, path, mode):
+    watch.file(b"w" if mode and mode[0] in "wx" else b"r", path, b"wrapper")
+
+
 def _dataset_files(watch, _, result):
     for path in getattr(result, "files", ()):
         # Its file system leaves out the first slash of nothing but remote addresses.
@@ -166,7 +172,7 @@ def _tree_files(watch, value, _):
                 _write(watch, os.path.join(folder, name))
 
 
-_BEFORE = {"r": _read, "w": _write, "h5": _h5}
+_BEFORE = {"r": _read, "w": _write, "h5": _h5, "mode": _by_mode}
 _AFTER = {"files": _dataset_files, "tree": _tree_files}
 
 

@@ -13,6 +13,7 @@ MODULES = frozenset(
         "catboost.core",
         "h5py._hl.files",
         "lightgbm.basic",
+        "pandas.io.parquet",
         "pyarrow",
         "pyarrow.csv",
         "pyarrow.dataset",
