@@ -1,8 +1,9 @@
-"""DVC: the only module that imports it, for its remotes; its file formats lie in the modules beside."""
+"""DVC: the one module that imports it, for its remotes; its files are in the modules beside."""
 
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -184,7 +185,7 @@ def _remote(root: Path, name: str | None, *, nested: bool, verb: str) -> Iterato
 
 
 def _overlay(name: str) -> dict[str, Any]:
-    """Declare our place as a remote of DVC's own kind, in memory; the user's files stay as they are.
+    """Declare our place as a remote of DVC's own kind, in memory; no file is changed.
 
     It holds plain objects also where the remote keeps versions (``version_aware``).
     """
@@ -204,7 +205,7 @@ def _transfer(source: Any, target: Any, values: Collection[str], progress: Progr
         return 0
     from dvc_data.hashfile.hash_info import HashInfo  # noqa: PLC0415  loaded with DVC
     from dvc_data.hashfile.transfer import transfer  # noqa: PLC0415
-    from fsspec.callbacks import Callback  # noqa: PLC0415
+    from fsspec.callbacks import Callback  # type: ignore[import-untyped]  # noqa: PLC0415
 
     def show(size: int | None, value: int, **_: object) -> None:
         if progress and size:
@@ -252,7 +253,9 @@ def _quiet() -> Iterator[_Listener]:
     for name in _SILENCED:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
-        yield listener
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of DVC's own dependencies, to its developers
+            yield listener
     finally:
         for logger, handlers, propagate, level in before:
             logger.handlers, logger.propagate = handlers, propagate

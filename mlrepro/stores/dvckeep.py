@@ -62,6 +62,8 @@ def obstacle(root: Path, path: Path) -> str:
     What git says about it (ignored pointers, tracked outputs) is left to the caller.
     """
     path = _located(root, path)
+    if not _is_text(os.path.relpath(path, root)):
+        return "its name is no UTF-8"
     for parent in path.parents:
         if parent == root:
             break
@@ -76,12 +78,22 @@ def obstacle(root: Path, path: Path) -> str:
 
 def _obstacle_inside(folder: Path) -> str:
     for _, _, names in os.walk(folder):
-        if dvcignore.FILE in names:
-            return "it holds a `.dvcignore` file"
         for name in names:
+            if name == dvcignore.FILE:
+                return "it holds a `.dvcignore` file"
             if name.endswith(dvcfiles.SUFFIX):
                 return f"it holds a pointer of DVC's, `{name}`"
+            if not _is_text(name):
+                return f"it holds a file whose name is no UTF-8, {name!r}"
     return ""
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _located(root: Path, path: Path) -> Path:
@@ -114,7 +126,7 @@ def _checked(root: Path, wanted: Iterable[Path]) -> list[Path]:
 
 def _ignore_texts(outputs: Iterable[Path]) -> dict[Path, str]:
     texts: dict[Path, str] = {}
-    for path in sorted(outputs):
+    for path in outputs:
         file = path.with_name(".gitignore")
         text = texts[file] if file in texts else _text(file) or ""
         texts[file] = dvcfiles.with_ignored(text, path.name)
@@ -124,13 +136,9 @@ def _ignore_texts(outputs: Iterable[Path]) -> dict[Path, str]:
 def _pointer_text(path: Path, stored: Stored) -> str:
     executable = stored.files is None and dvcfiles.is_executable(path)
     there = _text(_pointer(path))
-    try:
-        path.name.encode()
-        if there is None:
-            return dvcfiles.pointer_text(path.name, stored, executable=executable)
-        return dvcfiles.renewed_pointer(there, path.name, stored, executable=executable)
-    except UnicodeEncodeError as error:
-        raise DvcError(f"`{path.name!r}` is no UTF-8, so DVC cannot keep it") from error
+    if there is None:
+        return dvcfiles.pointer_text(path.name, stored, executable=executable)
+    return dvcfiles.renewed_pointer(there, path.name, stored, executable=executable)
 
 
 def _text(path: Path) -> str | None:
