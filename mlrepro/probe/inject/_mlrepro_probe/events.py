@@ -71,7 +71,9 @@ class Watch:
         """Log the files that a shell gave as standard input and output: ``< data.csv``."""
         for descriptor, kind in ((0, b"r"), (1, b"w"), (2, b"w")):
             try:
-                self.file(kind, readlink("/proc/self/fd/%d" % descriptor), b"stream")
+                path = readlink("/proc/self/fd/%d" % descriptor)
+                if path[:1] == "/" and not path.endswith(" (deleted)"):  # else it has no name
+                    self.file(kind, path, b"stream")
             except OSError:
                 pass
 
