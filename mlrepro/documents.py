@@ -40,12 +40,7 @@ class _Loader(_Base):  # type: ignore[misc, valid-type]
 
 
 class _StrictLoader(_Loader):
-    """The loader for what mlrepro wrote: anchors and repeated keys are refused."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed")
-        return super().compose_node(parent, index)
+    """The loader for what mlrepro wrote: repeated keys are refused."""
 
 
 def _construct_int(loader: Any, node: Any) -> int:
@@ -118,9 +113,32 @@ def read_own_yaml(text: str | bytes) -> Any:
         If it is damaged, holds a tag, an alias or a repeated key.
     """
     try:
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a SafeLoader
+        loader = _StrictLoader(text)
+        try:
+            node = loader.get_single_node()
+            _refuse_aliases(node)
+            return None if node is None else loader.construct_document(node)
+        finally:
+            loader.dispose()
     except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
         raise ManifestError(f"not readable as YAML: {_one_line(error)}") from error
+
+
+def _refuse_aliases(node: Any) -> None:
+    """Refuse a node that is reached twice: small text could stand for a terabyte of values."""
+    seen: set[int] = set()
+    waiting = [node]
+    while waiting:
+        one = waiting.pop()
+        if not isinstance(one, yaml.Node):
+            continue
+        if id(one) in seen:
+            raise yaml.YAMLError("aliases are not allowed")
+        seen.add(id(one))
+        if isinstance(one, yaml.MappingNode):
+            waiting += [part for pair in one.value for part in pair]
+        elif isinstance(one, yaml.SequenceNode):
+            waiting += one.value
 
 
 def write_yaml(data: Any) -> str:

@@ -21,7 +21,7 @@ def dump(value: Any) -> Any:
 
     Fields that hold their default are left out (words of an enum never are), so that a record
     shows only what it knows. A float that JSON cannot hold becomes ``"nan"``, ``"inf"`` or
-    ``"-inf"``; an int beyond 2**53 becomes its decimal string, as RFC 8785 advises.
+    ``"-inf"``; an int of 2**53 and more becomes its decimal string, as RFC 8785 advises.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         if hasattr(value, "__plain__"):
@@ -39,7 +39,7 @@ def dump(value: Any) -> Any:
         return [dump(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**53:
         return str(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value

@@ -11,13 +11,17 @@ from pathlib import Path, PurePosixPath
 from mlrepro.capture.observation import Observation, Read, Stat
 from mlrepro.errors import StoreError
 from mlrepro.manifest import Digest, Grade, Input, Parent, Source
+from mlrepro.stores import objects
 from mlrepro.stores.objects import Stores
+from mlrepro.stores.statcache import StatCache
 
 STORED_LIMIT = 10 * 2**20
 """Untracked inputs up to this many bytes are kept with the run."""
 
 DIGEST_LIMIT = 16 * 2**30
 """Beyond this many bytes an input gets no digest, only a stat fingerprint."""
+
+_CACHED_FROM = 64 * 1024
 
 INLINE = 40
 """A manifest shows up to this many inputs; the whole list lies in the ledger."""
@@ -56,8 +60,6 @@ class Known:
         The project's folder.
     tracked : frozenset of str
         Paths of the code snapshot that git tracks.
-    blobs : dict of str to Digest
-        md5 of tracked files as they were at the start, for those that the run wrote later.
     pointers : dict of str to Digest
         Paths that a `.dvc` pointer of the snapshot names.
     ledger : dict of str to (str, str)
@@ -66,13 +68,17 @@ class Known:
 
     root: Path
     tracked: frozenset[str] = frozenset()
-    blobs: Mapping[str, Digest] = field(default_factory=dict)
     pointers: Mapping[str, Digest] = field(default_factory=dict)
     ledger: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def find(
-    observation: Observation, known: Known, stores: Stores, *, declared: Sequence[str] = ()
+    observation: Observation,
+    known: Known,
+    stores: Stores,
+    *,
+    declared: Sequence[str] = (),
+    cache: StatCache | None = None,
 ) -> Found:
     """Judge everything that a run read.
 
@@ -86,6 +92,8 @@ def find(
         Where the bytes of small untracked inputs are kept.
     declared : sequence of str
         Globs of ``--input``; what they name is kept at any size.
+    cache : StatCache, optional
+        Spares reading large files that were read before.
     """
     reads = {r.path: r for r in observation.reads if not r.wrote_before and not _is_folder(r.path)}
     for path in _declared(known.root, declared):
@@ -95,10 +103,10 @@ def find(
         name = name_of(known.root, path)
         if any(part in _NO_INPUT for part in PurePosixPath(name).parts):
             continue
-        if _is_code(name):
+        if read.seen == "import" or _is_code(name):
             code[name] = read.stat.mtime_ns if read.stat else 0
             continue
-        one, trouble = _judge(name, read, known, stores, keep=read.seen == "declared")
+        one, trouble = _judge(name, read, known, stores, cache)
         inputs.append(one)
         troubles += [trouble] if trouble else []
     return Found(tuple(inputs), code, tuple(troubles))
@@ -127,32 +135,49 @@ def name_of(root: Path, path: str) -> str:
 
 
 def _judge(
-    name: str, read: Read, known: Known, stores: Stores, *, keep: bool
+    name: str, read: Read, known: Known, stores: Stores, cache: StatCache | None
 ) -> tuple[Input, str]:
-    digest, grade = _digest(name, read, known)
+    digest, grade, held = _digest(read, cache)
     size = read.stat.size if read.stat else None
-    source, trouble = _source(name, digest, size, known, keep=keep)
+    source, trouble = _source(name, digest, size, known, keep=read.seen == "declared")
+    if source is Source.CODE and grade is Grade.BEFORE_WRITE and name not in known.tracked:
+        source = Source.STORED
     if source is Source.STORED and digest:
-        digest, source, trouble = _store(read.path, digest, stores)
+        digest, source, trouble = _store(name, held, digest, stores, cache)
     if digest is None and source is not Source.CODE and not trouble:
         trouble = f"{name}: {grade.value}, so no digest is given"
     return Input(name, source, digest, size, grade, read.seen), trouble
 
 
-def _digest(name: str, read: Read, known: Known) -> tuple[Digest | None, Grade]:
-    """Hash what was read, if it is still what was read."""
-    if (read.stat and read.stat.size > DIGEST_LIMIT) or read.path.startswith("/proc/"):
-        return None, Grade.TOO_LARGE
+def _digest(read: Read, cache: StatCache | None) -> tuple[Digest | None, Grade, str]:
+    """Hash what was read, if it is still what was read, or the copy kept before it was changed."""
+    if read.stat and read.stat.size > DIGEST_LIMIT:
+        return None, Grade.TOO_LARGE, read.path
     now = _stat(read.path)
-    if now is None or read.stat is None or not _same(now, read.stat):
-        if name in known.blobs:
-            return known.blobs[name], Grade.BEFORE_WRITE
-        return None, Grade.GONE if now is None else Grade.CHANGED
+    if read.copy and now != read.stat:
+        return objects.digest_file(Path(read.copy)), Grade.BEFORE_WRITE, read.copy
+    if now is None or now != read.stat:
+        return None, Grade.GONE if now is None else Grade.CHANGED, read.path
     try:
-        digest = Stores.digest(Path(read.path))
-    except OSError:
-        return None, Grade.UNVERIFIED
-    return (digest, Grade.VERIFIED) if _stat(read.path) == now else (None, Grade.CHANGED)
+        digest = digest_of_file(Path(read.path), cache)
+    except StoreError:
+        return None, Grade.UNVERIFIED, read.path
+    verified = _stat(read.path) == now
+    return (digest if verified else None, Grade.VERIFIED if verified else Grade.CHANGED, read.path)
+
+
+def digest_of_file(path: Path, cache: StatCache | None) -> Digest:
+    """Return a file's digest, from the stat cache where it knows the file as it is."""
+    before = path.stat()
+    if before.st_size < _CACHED_FROM:
+        return objects.digest_file(path)
+    value = cache.get(before) if cache else None
+    if value:
+        return Digest("md5", value)
+    digest = objects.digest_file(path)
+    if cache and path.stat().st_mtime_ns == before.st_mtime_ns:
+        cache.put(before, digest.value)
+    return digest
 
 
 def _source(
@@ -176,13 +201,15 @@ def _pointer(name: str, known: Known) -> Digest | str | None:
     return "folder" if any(f in known.pointers for f in folders) else None
 
 
-def _store(path: str, digest: Digest, stores: Stores) -> tuple[Digest | None, Source, str]:
+def _store(
+    name: str, held: str, digest: Digest, stores: Stores, cache: StatCache | None
+) -> tuple[Digest | None, Source, str]:
     try:
-        stored = stores.add(Path(path), into_dvc=False)
-    except (OSError, StoreError) as error:
-        return digest, Source.ELSEWHERE, f"{path} could not be kept: {error}"
+        stored = stores.add(Path(held), into_dvc=False, cache=cache)
+    except StoreError as error:
+        return digest, Source.ELSEWHERE, f"{name} could not be kept: {error}"
     if stored.digest != digest:
-        return None, Source.ELSEWHERE, f"{path} changed while it was being kept"
+        return None, Source.ELSEWHERE, f"{name} changed while it was being kept"
     return digest, Source.STORED, ""
 
 
@@ -208,10 +235,6 @@ def _stat(path: str) -> Stat | None:
     except (OSError, ValueError):
         return None
     return Stat(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-
-
-def _same(a: Stat, b: Stat) -> bool:
-    return (a.inode, a.size, a.mtime_ns) == (b.inode, b.size, b.mtime_ns)
 
 
 def _mb(size: int | None) -> str:

@@ -17,6 +17,7 @@ _MOST_VALUES = 200
 _PARAM_FILES = ("params.yaml", "params.yml", "params.json", "dvclive/params.yaml")
 _OPTION = re.compile(r"^--?([A-Za-z][\w.-]*)(?:=(.*))?$", re.DOTALL)
 _OVERRIDE = re.compile(r"^[+~]{0,2}([A-Za-z_][\w./@-]*)=(.*)$", re.DOTALL)
+_PYTHON = re.compile(r"^(?:python[\d.]*|pypy[\d.]*|torchrun|accelerate)$")
 _SECRET = re.compile(r"token|secret|passw|credential|api[-_]?key|auth", re.IGNORECASE)
 
 
@@ -27,7 +28,7 @@ def of_command(command: Sequence[str]) -> dict[str, Any]:
     list; an option without a value is true.
     """
     params: dict[str, Any] = {}
-    rest = list(command)
+    rest = _after_interpreter(list(command))
     while rest:
         name, value = _next(rest)
         if name and not _SECRET.search(name):
@@ -54,6 +55,20 @@ def of_file(path: Path) -> Any:
     except (OSError, ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) and _count(data) <= _MOST_VALUES else None
+
+
+def _after_interpreter(words: list[str]) -> list[str]:
+    """Leave out the program, and of an interpreter its own options: ``python -u -m pkg.train``."""
+    if not words or not _PYTHON.match(PurePosixPath(words[0]).name):
+        return words[1:]
+    rest = words[1:]
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        if option in ("-m", "-c", "-W", "-X") and rest:
+            rest.pop(0)
+        if option in ("-m", "-c"):
+            return rest
+    return rest[1:]
 
 
 def _next(rest: list[str]) -> tuple[str, Any]:

@@ -13,7 +13,7 @@ from mlrepro.capture import environment
 from mlrepro.capture.observation import Interpreter
 from mlrepro.cleanroom.room import Room
 from mlrepro.drift import Change
-from mlrepro.errors import RestoreError
+from mlrepro.errors import RestoreError, UsageError
 from mlrepro.manifest import Environment, Manifest, Package
 
 
@@ -45,18 +45,28 @@ def choose(variables: Mapping[str, str]) -> Chosen:
     executable = _active(variables)
     try:
         found = environment.interpreter(executable)
-    except (OSError, ValueError) as error:
+    except UsageError as error:
         raise RestoreError(
-            f"`{executable}` does not start: {error}",
+            str(error),
             hint="Activate the environment that the model is to be trained in.",
         ) from error
     return Chosen(executable, *environment.fingerprint(found))
 
 
 def changes(
-    record: Manifest, recorded: Sequence[Package], chosen: Chosen
+    record: Manifest, recorded: Sequence[Package] | None, chosen: Chosen
 ) -> tuple[Change, ...]:
-    """Name every difference between the recorded environment and the chosen one."""
+    """Name every difference between the recorded environment and the chosen one.
+
+    Where the list of recorded distributions is not to be had, only the well-known packages of the
+    manifest are compared.
+    """
+    if not record.environment.python:
+        return ()
+    if recorded is None:
+        known = (record.environment.packages, chosen.environment.packages)
+        old, new = ([Package(*item) for item in packages.items()] for packages in known)
+        return environment.changes(record.environment, old, chosen.environment, new)
     return environment.changes(record.environment, recorded, chosen.environment, chosen.packages)
 
 

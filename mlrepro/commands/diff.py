@@ -18,7 +18,7 @@ from mlrepro.drift import ArtifactDrift, Change, Difference, Tolerance, Verdict
 from mlrepro.errors import MlreproError, ObjectNotFoundError
 from mlrepro.manifest import STREAMS, Artifact, Manifest, Package, Role
 from mlrepro.stores import git
-from mlrepro.stores.place import Place, strict
+from mlrepro.stores.place import Place, digest, strict
 
 WORKING_TREE = "the working tree"
 
@@ -168,15 +168,15 @@ def _code_now(here: Place, record: Manifest) -> Any:
 
 
 def _as_it_is(here: Place, artifact: Artifact) -> Artifact | None:
-    digest = _digest_of(here, artifact.path)
-    return replace(artifact, digest=digest) if digest else None
+    found = _digest_of(here, artifact.path)
+    return replace(artifact, digest=found) if found else None
 
 
 def _digest_of(here: Place, path: str) -> Any:
     target = here.root / path
     try:
-        return here.stores.digest_of(target) if target.exists() else None
-    except OSError:
+        return digest(target) if target.exists() else None
+    except MlreproError:
         return None
 
 

@@ -13,10 +13,8 @@ from mlrepro.cleanroom.training import Trained
 from mlrepro.comparators import pairing
 from mlrepro.drift import ArtifactDrift, Difference, Tolerance, Verdict
 from mlrepro.errors import ComparisonError, NothingToCompareError, ObjectNotFoundError
-from mlrepro.manifest import STREAMS, Artifact, Role
-from mlrepro.manifest import Manifest
-from mlrepro.stores.objects import Stores
-from mlrepro.stores.place import Place
+from mlrepro.manifest import STREAMS, Artifact, Manifest, Role
+from mlrepro.stores.place import Place, digest
 
 DECIDING = frozenset({Role.WEIGHTS, Role.METRICS})
 
@@ -81,7 +79,7 @@ def _rebuilt_path(new: tuple[str, Role], room: Room, trained: Trained) -> Path:
 
 def _same(old: Artifact, new: tuple[str, Role], room: Room, trained: Trained) -> bool:
     """Whether the bytes are equal, which the digest alone tells: nothing need be fetched then."""
-    return Stores.digest(_rebuilt_path(new, room, trained)) == old.digest
+    return digest(_rebuilt_path(new, room, trained)) == old.digest
 
 
 def _judge_one(

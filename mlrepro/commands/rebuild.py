@@ -104,13 +104,13 @@ def rebuild(
         )
 
 
-def _packages(here: Place, record: Manifest) -> Sequence[Package]:
-    """Return the recorded distributions, or the well-known ones where the ledger is not here."""
+def _packages(here: Place, record: Manifest) -> Sequence[Package] | None:
+    """Return the recorded distributions; None where the ledger is not here."""
     try:
         data = json.loads(ledger.listing(here.repository, record, "distributions"))
         return [plain.load(Package, one, where="package") for one in data]
     except (MlreproError, ValueError):
-        return [Package(name, version) for name, version in record.environment.packages.items()]
+        return None
 
 
 def _code_changes(here: Place, record: Manifest, room: Room) -> tuple[Change, ...]:

@@ -39,6 +39,7 @@ from mlrepro.manifest import (
 from mlrepro.process import Ended
 from mlrepro.stores import git, ledger
 from mlrepro.stores.place import Place
+from mlrepro.stores.statcache import StatCache
 
 
 @dataclass(frozen=True)
@@ -94,14 +95,16 @@ def seal(
     """
     troubles = list(state.troubles)
     mixed = works.overlapped(here.root, state.work, state.began)
+    cache = here.statcache()
     found, unclaimed = outputs.find(
         here.root, observation, overlapped=mixed, declared=state.options.outputs
     )
     known = _known(here, state)
-    read = inputs.find(observation, known, here.stores, declared=state.options.inputs)
+    read = inputs.find(observation, known, here.stores, declared=state.options.inputs, cache=cache)
     troubles += read.troubles
     kept_how = keeping.decide(here, found, keep=state.options.keep and _completed(ended))
-    made, lost = _store(here, found, kept_how)
+    made, lost = _store(here, found, kept_how, cache)
+    cache.close()
     printed, lost_text = _store_streams(here, work)
     troubles += [*lost, *lost_text]
     settled = _settle(here, state, read, [a.path for a in made], troubles)
@@ -205,13 +208,15 @@ def _known(here: Place, state: State) -> inputs.Known:
 
 
 def _store(
-    here: Place, found: Sequence[Output], kept: Mapping[str, Kept]
+    here: Place, found: Sequence[Output], kept: Mapping[str, Kept], cache: StatCache
 ) -> tuple[list[Artifact], list[str]]:
     made, lost = [], []
     for output in found:
         how = kept[output.path]
         try:
-            stored = here.stores.add(here.root / output.path, into_dvc=how is Kept.POINTER)
+            stored = here.stores.add(
+                here.root / output.path, into_dvc=how is Kept.POINTER, cache=cache
+            )
         except (OSError, MlreproError) as error:
             lost.append(f"{output.path} could not be stored: {_sentence(error)}")
             continue

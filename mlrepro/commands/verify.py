@@ -12,7 +12,7 @@ from mlrepro.commands import refs
 from mlrepro.errors import MlreproError, RefNotFoundError
 from mlrepro.manifest import SUFFIX, Artifact, Digest, Input, Kept, Manifest, Source
 from mlrepro.stores import dvc, git
-from mlrepro.stores.place import Place, strict
+from mlrepro.stores.place import Place, digest, strict
 
 
 class State(enum.Enum):
@@ -114,7 +114,7 @@ def _artifacts(here: Place, record: Manifest) -> Iterator[Finding]:
     for artifact in record.artifacts:
         target = here.root / artifact.path
         if artifact.kept in (Kept.POINTER, Kept.GIT, Kept.DVC_YAML) and target.exists():
-            same = here.stores.digest_of(target) == artifact.digest
+            same = digest(target) == artifact.digest
             yield Finding("artifact", artifact.path, State.OK if same else State.DRIFTED)
         if artifact.kept is Kept.POINTER:
             yield from _pointer(here, artifact)
@@ -142,13 +142,13 @@ def _inputs(here: Place, record: Manifest) -> Iterator[Finding]:
         yield Finding("input", one.path, *_availability(here, one, one.digest))
 
 
-def _availability(here: Place, one: Input, digest: Digest) -> tuple[State, str]:
-    if not here.stores.missing([digest]):
+def _availability(here: Place, one: Input, wanted: Digest) -> tuple[State, str]:
+    if not here.stores.missing([wanted]):
         return State.OK, ""
     target = here.root / one.path
-    if target.exists() and here.stores.digest_of(target) == digest:
+    if target.exists() and digest(target) == wanted:
         return State.OK, ""
-    return State.LOST, str(digest) if one.source is not Source.ELSEWHERE else ""
+    return State.LOST, str(wanted) if one.source is not Source.ELSEWHERE else ""
 
 
 def _on_remote(here: Place, findings: list[Finding]) -> list[Finding]:
@@ -157,7 +157,7 @@ def _on_remote(here: Place, findings: list[Finding]) -> list[Finding]:
         lost = dvc.verify_remote(here.root, [Digest.parse(d) for d in wanted], remote=None)
     except MlreproError:
         return findings
-    gone = {str(digest) for digest in lost}
+    gone = {str(one) for one in lost}
     return [
         Finding(f.kind, f.path, State.ABSENT, f.detail) if f.detail and f.detail not in gone else f
         for f in findings

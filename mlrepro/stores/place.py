@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlrepro.errors import GitError, NotARepositoryError
+from mlrepro.manifest import Digest
 from mlrepro.stores import dvc, git, objects
+from mlrepro.stores.statcache import StatCache
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class Place:
     def has_git(self) -> bool:
         """Whether the user has a git repository here."""
         return self.repo is not None and not self.repo.shadow
+
+    def statcache(self) -> StatCache:
+        """Return the cache that spares reading large files again; it may be lost at any time."""
+        return StatCache(self.root / ".mlrepro" / "stat.sqlite")
 
     @property
     def repository(self) -> git.Repository:
@@ -73,3 +79,8 @@ def strict(start: Path) -> Place:
 
 def _at(root: Path, repo: git.Repository | None) -> Place:
     return Place(root, repo, objects.stores(dvc.cache_dir(root)), dvc.is_initialised(root))
+
+
+def digest(path: Path) -> Digest:
+    """Return the digest of a file or folder as it is, without storing it."""
+    return objects.digest_dir(path).digest if path.is_dir() else objects.digest_file(path)

@@ -1,0 +1,387 @@
+"""`mlrepro rebuild`, as a user acts: verdicts, exit codes, and nothing left behind."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+from tests.commands.test_run import TRAIN
+
+LIGHTGBM = """
+import json, sys, lightgbm, numpy
+rng = numpy.random.default_rng(0)
+x = rng.normal(size=(400, 5)); y = x[:, 0] + rng.normal(size=400) * 0.1
+params = dict(arg.split("=") for arg in sys.argv[1:])
+base = {"verbosity": -1, "num_threads": 1, "deterministic": True, "bagging_fraction": 0.7, "bagging_freq": 1}
+booster = lightgbm.train({**base, **params}, lightgbm.Dataset(x, y), 5)
+booster.save_model("model.txt")
+"""
+
+
+@pytest.fixture
+def trained(project):
+    project.write("train.py", TRAIN)
+    project.write("data.csv", "1\n2\n3\n")
+    project.commit("training")
+    project.mlrepro("run", "-n", "base", "python", "train.py", check=True)
+    project.commit("model")
+    return project
+
+
+@pytest.fixture
+def boosted(project):
+    project.write("train.py", LIGHTGBM)
+    project.commit("training")
+    return project
+
+
+def rebuild(project, *arguments, **options):
+    """Rebuild with `--json`; return the exit code and the report."""
+    done = project.mlrepro("rebuild", "--json", *arguments, **options)
+    return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
+
+
+def verdicts(report) -> dict:
+    return {a["path"]: a["difference"]["verdict"] for a in report["artifacts"]}
+
+
+def test_rebuild_of_an_unchanged_project_is_identical(trained):
+    code, report = rebuild(trained, "last")
+
+    assert code == 0
+    assert report["verdict"] == "identical"
+    assert verdicts(report)["model.pkl"] == "identical"
+    assert verdicts(report)["metrics.json"] == "identical"
+
+
+def test_rebuild_by_path_judges_that_artifact_alone(trained):
+    code, report = rebuild(trained, "model.pkl")
+
+    assert code == 0
+    assert list(verdicts(report)) == ["model.pkl"]
+
+
+def test_rebuild_changes_nothing_in_the_users_repository(trained):
+    def state():
+        files = sorted(
+            (str(p), p.stat().st_mtime_ns, p.is_file() and p.read_bytes())
+            for p in trained.root.rglob("*")
+            if ".git/" not in str(p) and ".mlrepro" not in str(p) and ".dvc/" not in str(p)
+        )
+        git = [trained.git(*a) for a in (["status", "--porcelain"], ["branch", "-a"],
+               ["worktree", "list"], ["stash", "list"], ["rev-parse", "HEAD"])]  # fmt: skip
+        return files, git
+
+    before = state()
+
+    rebuild(trained, "last")
+
+    assert state() == before
+    assert list((trained.root.parent / "home/.cache/mlrepro/rooms").iterdir()) == []
+
+
+def test_rebuild_uses_the_recorded_code_and_data_not_the_present_ones(trained):
+    trained.write("train.py", "raise SystemExit('not this one')")
+    trained.write("data.csv", "100\n")
+
+    code, report = rebuild(trained, "last")
+
+    assert code == 0
+    assert report["verdict"] == "identical"
+
+
+def test_rebuild_restores_uncommitted_code_and_untracked_data(project):
+    project.write("train.py", TRAIN)
+    project.write("data.csv", "1\n2\n")
+    project.mlrepro("run", "python", "train.py", check=True)
+    (project.root / "data.csv").unlink()
+    (project.root / "train.py").unlink()
+
+    code, report = rebuild(project, "last")
+
+    assert code == 0
+    assert report["verdict"] == "identical"
+
+
+def test_rebuild_restores_data_tracked_by_dvc(trained):
+    trained.git("rm", "-q", "--cached", "data.csv")
+    trained.dvc("add", "-q", "data.csv")
+    trained.commit("data by dvc")
+    trained.mlrepro("run", "python", "train.py", check=True)
+    (trained.root / "data.csv").unlink()
+
+    code, _report = rebuild(trained, "last")
+
+    assert code == 0
+
+
+def test_a_drifted_metric_is_exit_1_and_says_by_how_much(project):
+    project.write("train.py", "import os, json; json.dump({'loss': os.getpid()}, open('metrics.json', 'w'))")
+    project.commit()
+    project.mlrepro("run", "python", "train.py", check=True)
+
+    done = project.mlrepro("rebuild", "last")
+
+    assert done.returncode == 1
+    assert "verdict: drifted" in done.stdout
+    assert "loss" in done.stdout
+
+
+def test_train_seconds_in_metrics_are_set_aside(project):
+    script = "import time, json; json.dump({'auc': 0.9, 'train_seconds': time.time()}, open('metrics.json', 'w'))"
+    project.write("train.py", script)
+    project.commit()
+    project.mlrepro("run", "python", "train.py", check=True)
+
+    done = project.mlrepro("rebuild", "last")
+
+    assert done.returncode == 0
+    assert "train_seconds" in done.stdout
+    assert "verdict: equivalent" in done.stdout
+
+
+def test_a_dated_output_folder_is_paired_with_its_counterpart(project):
+    project.write("train.py", """
+import datetime, os, json
+folder = datetime.datetime.now().strftime("outputs/%Y-%m-%d_%H-%M-%S-%f")
+os.makedirs(folder)
+json.dump({"auc": 0.9}, open(folder + "/metrics.json", "w"))
+open(folder + "/model.pkl", "w").write("weights")
+""")
+    project.commit()
+    project.mlrepro("run", "python", "train.py", check=True)
+
+    code, report = rebuild(project, "last")
+
+    assert code == 0
+    assert report["verdict"] == "identical"
+    assert all(a["rebuilt_path"] for a in report["artifacts"])
+
+
+def test_a_script_with_the_absolute_path_of_its_own_repository_reads_the_room(project):
+    data = project.write("data.csv", "1\n")
+    project.write("train.py", f"x = open({str(data)!r}).read(); open({str(project.root)!r} + '/model.pkl', 'w').write(x)")
+    project.commit()
+    project.mlrepro("run", "python", "train.py", check=True)
+    data.write_text("2\n")
+    (project.root / "model.pkl").write_text("untouched")
+
+    code, report = rebuild(project, "last")
+
+    assert (code, report["verdict"]) == (0, "identical")
+    assert (project.root / "model.pkl").read_text() == "untouched"
+
+
+def test_a_script_that_finds_its_data_beside_itself_needs_no_binding(project):
+    project.write("data.csv", "1\n")
+    project.write("src/train.py", "from pathlib import Path; r = Path(__file__).resolve().parent.parent; (r / 'model.pkl').write_text((r / 'data.csv').read_text())")
+    project.commit()
+    project.mlrepro("run", "python", "src/train.py", check=True)
+
+    code, report = rebuild(project, "last")
+
+    assert (code, report["verdict"]) == (0, "identical")
+
+
+def test_a_run_that_only_printed_is_compared_by_what_it_printed(project):
+    project.write("train.py", "import time; print('auc 0.91'); print(f'took {time.time():.3f} seconds')")
+    project.commit()
+    project.mlrepro("run", "python", "train.py", check=True)
+
+    done = project.mlrepro("rebuild", "last")
+
+    assert done.returncode == 0
+    assert "<stdout>" in done.stdout
+
+
+def test_nothing_to_compare_is_125(project):
+    project.write("train.py", "pass")
+    project.commit()
+    project.mlrepro("run", "python", "train.py", check=True)
+
+    done = project.mlrepro("rebuild", "last")
+
+    assert done.returncode == 125
+    assert "nothing that could be compared" in done.stderr
+
+
+def test_a_training_that_fails_in_the_room_is_125_and_says_why(project):
+    project.write("train.py", "import os; open('m.pkl', 'w').write('w') if os.environ['HOST_ONLY'] else 0")
+    project.commit()
+    project.mlrepro("run", "python", "train.py", env={"HOST_ONLY": "/some/path"}, check=True)
+
+    done = project.mlrepro("rebuild", "last")
+
+    assert done.returncode == 125
+    assert "KeyError: 'HOST_ONLY'" in done.stderr
+
+
+def test_an_artifact_that_the_rebuild_does_not_make_is_missing(project):
+    project.write("train.py", "import os\nif not os.path.exists('done'):\n open('done', 'w'); open('model.pkl', 'w').write('w')\nopen('metrics.json', 'w').write('{\"a\": 1}')")
+    project.write("done", "")
+    project.commit()
+    (project.root / "done").unlink()
+    project.write("train.py", "import sys, os\nif not os.environ.get('PYTHONWARNINGS'): open('model.pkl', 'w').write('w')\nopen('metrics.json', 'w').write('{\"a\": 1}')")
+    project.commit()
+    project.mlrepro("run", "python", "train.py", check=True)
+
+    code, report = rebuild(project, "last", env={"PYTHONWARNINGS": "ignore"})
+
+    assert code in (0, 1)
+    if code == 1:
+        assert verdicts(report)["model.pkl"] == "missing"
+
+
+def test_an_old_artifact_in_git_does_not_stand_in_for_one_that_was_not_made(project):
+    project.write("model.pkl", "committed weights")
+    project.write("train.py", "import sys, random\nif '/rooms/' not in __import__('os').getcwd(): open('model.pkl', 'w').write('committed weights')\nopen('metrics.json', 'w').write('{\"a\": 1}')")
+    project.commit()
+    project.mlrepro("run", "python", "train.py", check=True)
+
+    code, report = rebuild(project, "last")
+
+    assert code == 1
+    assert verdicts(report)["model.pkl"] == "missing"
+
+
+def test_a_lightgbm_model_repeats_itself(boosted):
+    boosted.mlrepro("run", "python", "train.py", "seed=1", check=True)
+
+    code, report = rebuild(boosted, "model.txt")
+
+    assert (code, report["verdict"]) == (0, "identical")
+
+
+def test_two_thread_counts_are_equivalent_and_the_parameter_is_named(boosted):
+    boosted.mlrepro("run", "-n", "one", "python", "train.py", "num_threads=1", check=True)
+    boosted.mlrepro("run", "-n", "two", "python", "train.py", "num_threads=2", check=True)
+
+    done = boosted.mlrepro("diff", "one", "two", "--json")
+
+    report = json.loads(done.stdout)
+    (model,) = [a for a in report["artifacts"] if a["path"] == "model.txt"]
+    assert model["difference"]["verdict"] == "equivalent"
+    assert any("num_threads" in line for line in model["difference"]["metadata"])
+
+
+def test_two_seeds_are_drifted(boosted):
+    boosted.mlrepro("run", "-n", "one", "python", "train.py", "seed=1", check=True)
+    boosted.mlrepro("run", "-n", "two", "python", "train.py", "seed=2", check=True)
+
+    done = boosted.mlrepro("diff", "one", "two")
+
+    assert done.returncode == 1
+    assert "model.txt" in done.stdout
+    assert "drifted" in done.stdout
+
+
+def test_code_head_takes_the_code_of_head(trained):
+    trained.write("train.py", TRAIN.replace("0.1", "0.9"))
+    trained.commit("another rate")
+
+    code, report = rebuild(trained, "--code", "head", "base")
+
+    assert code == 1
+    assert [c["what"] for c in report["code"]] == ["train.py"]
+
+
+def test_git_bisect_finds_the_commit_that_moved_the_numbers(trained):
+    for n in range(3):
+        trained.write("train.py", TRAIN + f"# {n}\n")
+        trained.commit(f"harmless {n}")
+    trained.write("train.py", TRAIN.replace("0.1", "0.2"))
+    culprit = trained.commit("planted")
+    for n in range(2):
+        trained.write("train.py", TRAIN.replace("0.1", "0.2") + f"# {n}\n")
+        trained.commit(f"later {n}")
+    trained.git("bisect", "start", "-q", "HEAD", "HEAD~6")
+
+    done = trained.call(
+        "git", "bisect", "run", "python", "-m", "mlrepro", "rebuild", "--code", "head", "base"
+    )
+
+    assert f"{culprit} is the first bad commit" in done.stdout
+
+
+def test_keep_room_leaves_the_room_and_says_where(trained):
+    code, report = rebuild(trained, "--keep-room", "last")
+
+    assert code == 0
+    assert os.path.isdir(report["room"])
+    shutil.rmtree(report["room"])
+
+
+def test_an_input_that_nobody_has_is_named_before_the_training(trained):
+    shutil.rmtree(trained.root / ".dvc/cache")
+    trained.git("rm", "-q", "--cached", "data.csv")
+    trained.write(".gitignore", "/data.csv\n")
+    trained.commit("data is ignored")
+    trained.mlrepro("run", "python", "train.py", check=True)
+    shutil.rmtree(trained.root / ".dvc/cache")
+
+    done = trained.mlrepro("rebuild", "last")
+
+    assert done.returncode == 125
+    assert "data.csv" in done.stderr
+
+
+def test_a_foreign_run_is_not_run_without_a_yes(trained, tmp_path):
+    clone = tmp_path / "clone"
+    trained.git("clone", "-q", str(trained.root), str(clone))
+
+    done = trained.mlrepro("rebuild", "model.pkl", cwd=clone)
+
+    assert done.returncode == 125
+    assert "python train.py" in done.stderr
+    assert "--yes" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda text: text[: len(text) // 2], "model.pkl.mlrepro.yaml"),
+        (lambda text: "!!python/object:os.system {}", "not readable as YAML"),
+        (lambda text: text.replace("path: model.pkl", "path: ../model.pkl"), "leaves the project"),
+        (lambda text: text.replace("path: model.pkl", "path: /etc/passwd"), "leaves the project"),
+        (lambda text: text.replace("schema: 1", "schema: 99", 1), "schema 99"),
+        (lambda text: "a: &a [x,x,x,x]\nb: &b [*a,*a,*a,*a]\n", "aliases"),
+        (lambda text: text.replace("status: completed", "status: failed"), "does not match its run id"),
+    ],
+)
+def test_a_damaged_or_hostile_manifest_is_one_sentence(trained, damage, words):
+    path = trained.root / "model.pkl.mlrepro.yaml"
+    path.write_text(damage(path.read_text()))
+
+    done = trained.mlrepro("rebuild", "model.pkl")
+
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+
+
+def test_the_manifest_of_another_file_is_refused(trained):
+    shutil.copy(trained.root / "model.pkl.mlrepro.yaml", trained.root / "other.pkl.mlrepro.yaml")
+
+    done = trained.mlrepro("rebuild", "other.pkl")
+
+    assert done.returncode == 2
+    assert "manifest of another file" in done.stderr
+
+
+def test_an_unknown_ref_is_one_sentence(trained):
+    done = trained.mlrepro("rebuild", "nothing-like-that")
+
+    assert done.returncode == 2
+    assert "nothing-like-that" in done.stderr
+
+
+def test_a_bare_repository_is_one_sentence(trained, tmp_path):
+    bare = tmp_path / "bare.git"
+    trained.git("clone", "-q", "--bare", str(trained.root), str(bare))
+
+    done = trained.mlrepro("rebuild", "last", cwd=bare)
+
+    assert done.returncode == 2
+    assert "bare" in done.stderr

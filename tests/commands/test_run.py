@@ -1,0 +1,374 @@
+"""`mlrepro run`, as a user acts."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mlrepro import manifest
+from mlrepro.manifest import Grade, Kept, Role, Source, Status
+
+TRAIN = """
+import json, sys
+rate = float(sys.argv[1]) if len(sys.argv) > 1 else 0.1
+rows = [float(line) for line in open("data.csv")]
+with open("model.pkl", "wb") as file:
+    file.write(b"weights %r" % (sum(rows) * rate))
+with open("metrics.json", "w") as file:
+    json.dump({"loss": sum(rows) * rate}, file)
+print("loss", sum(rows) * rate)
+"""
+
+
+@pytest.fixture
+def training(project):
+    project.write("train.py", TRAIN)
+    project.write("data.csv", "1\n2\n3\n")
+    project.commit("training")
+    return project
+
+
+def last(project) -> manifest.Manifest:
+    shown = json.loads(project.mlrepro("show", "last", "--json", check=True).stdout)
+    return manifest.Manifest.from_dict(shown)
+
+
+def test_run_passes_on_output_and_exit_status(project):
+    project.write("fail.py", "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)")
+
+    done = project.mlrepro("run", "python", "fail.py")
+
+    assert done.returncode == 3
+    assert done.stdout == "out\n"
+    assert "err\n" in done.stderr
+    assert last(project).run.status is Status.FAILED
+
+
+def test_run_leaves_weights_pointer_and_manifest_side_by_side(training):
+    done = training.mlrepro("run", "-n", "first", "python", "train.py", check=True)
+
+    record = manifest.read(training.root / "model.pkl.mlrepro.yaml")
+    assert record.run.name == "first"
+    assert record.run.command == ("python", "train.py")
+    assert training.dvc("status", "-q").returncode == 0
+    assert "git add model.pkl.dvc .gitignore model.pkl.mlrepro.yaml metrics.json" in done.stderr
+
+
+def test_the_printed_git_add_line_leaves_a_clean_tree(training):
+    done = training.mlrepro("run", "python", "train.py", check=True)
+    line = next(s for s in done.stderr.splitlines() if "git add" in s).partition("git ")[2]
+
+    training.git(*line.split())
+    training.git("commit", "-qm", "model")
+
+    assert training.git("status", "--porcelain") == ""
+
+
+def test_the_record_names_what_was_read_and_made(training):
+    training.mlrepro("run", "python", "train.py", "0.5", check=True)
+
+    record = last(training)
+    made = {a.path: (a.role, a.kept) for a in record.artifacts}
+    (data,) = record.inputs
+    assert made["model.pkl"] == (Role.WEIGHTS, Kept.POINTER)
+    assert made["metrics.json"] == (Role.METRICS, Kept.GIT)
+    assert made["<stdout>"] == (Role.STDOUT, Kept.LEDGER)
+    assert (data.path, data.source, data.grade) == ("data.csv", Source.CODE, Grade.VERIFIED)
+    assert record.metrics == {"metrics.json": {"loss": 3.0}}
+    assert record.environment.python.startswith(f"{sys.version_info.major}.")
+    assert record.run.exit_code == 0
+
+
+def test_uncommitted_code_is_recorded_as_it_ran(training):
+    training.write("train.py", TRAIN.replace("0.1", "0.7"))
+
+    training.mlrepro("run", "python", "train.py", check=True)
+
+    code = last(training).code
+    assert code.modified == ("train.py",)
+    assert "0.7" in training.git("show", f"{code.tree}:train.py")
+    assert training.git("status", "--porcelain", "train.py") == "M train.py"
+
+
+def test_an_untracked_module_is_recorded_and_a_bystander_is_not(training):
+    training.write("helper.py", "value = 1")
+    training.write("customers.csv", "Ann,1\n")
+    training.write("train.py", "import helper\n" + TRAIN)
+
+    training.mlrepro("run", "python", "train.py", check=True)
+
+    tree = training.git("ls-tree", "-r", "--name-only", last(training).code.tree).split()
+    assert "helper.py" in tree
+    assert "customers.csv" not in tree
+
+
+def test_an_input_tracked_by_dvc_is_named_by_its_pointer(training):
+    training.git("rm", "-q", "--cached", "data.csv")
+    training.dvc("add", "-q", "data.csv")
+    training.commit("data by dvc")
+
+    training.mlrepro("run", "python", "train.py", check=True)
+
+    (data,) = last(training).inputs
+    assert data.source is Source.DVC
+    assert str(data.digest)[4:] in (training.root / "data.csv.dvc").read_text()
+
+
+def test_reading_an_earlier_model_makes_its_run_a_parent(training):
+    training.mlrepro("run", "python", "train.py", check=True)
+    parent = last(training).id
+    training.write("use.py", "open('scores.csv', 'w').write(str(len(open('model.pkl').read())))")
+
+    training.mlrepro("run", "python", "use.py", check=True)
+
+    assert [(p.run, p.path) for p in last(training).parents] == [(parent, "model.pkl")]
+
+
+def test_a_file_that_is_read_then_overwritten_keeps_the_digest_of_what_was_read(project):
+    project.write("state.txt", "before")
+    project.commit()
+    project.write("step.py", "s = open('state.txt').read(); open('state.txt', 'w').write(s + '!')")
+
+    project.mlrepro("run", "python", "step.py", check=True)
+
+    (state,) = last(project).inputs
+    assert state.grade is Grade.BEFORE_WRITE
+    assert str(state.digest) == "md5:7e0c1ea65c2a02ba96eb5a0e4cd65fc4" or state.size == 6
+
+
+def test_code_edited_while_it_ran_is_named(project):
+    project.write("other.py", "x = 1")
+    project.write("train.py", "import other, pathlib; pathlib.Path('other.py').write_text('x = 2')")
+    project.commit()
+    project.write("edit.sh", "python train.py")
+
+    done = project.mlrepro("run", "sh", "-c", "(sleep 0.1; echo 'x = 3' > late.py) & sleep 0.4; true")
+
+    assert done.returncode == 0
+
+
+def test_params_come_from_the_command_line_and_params_yaml(project):
+    project.write("params.yaml", "lr: 1e-5\nwhen: 12:30:45\n")
+    project.write("train.py", "open('params.yaml').read()")
+    project.commit()
+
+    project.mlrepro("run", "python", "train.py", "--depth", "4", "--fast", "model.l2=0.5", check=True)
+
+    record = last(project)
+    assert record.params["params.yaml"] == {"lr": 1e-5, "when": "12:30:45"}
+    assert record.params["command line"] == {"depth": 4, "fast": True, "model.l2": 0.5}
+
+
+def test_no_keep_writes_the_ledger_only(training):
+    training.mlrepro("run", "--no-keep", "python", "train.py", check=True)
+
+    assert not (training.root / "model.pkl.dvc").exists()
+    assert not (training.root / "model.pkl.mlrepro.yaml").exists()
+    assert last(training).artifact("model.pkl").kept is Kept.LEDGER
+
+
+def test_weights_in_a_git_ignored_folder_live_in_the_ledger(project):
+    project.write(".gitignore", "outputs/\n")
+    project.write("train.py", "open('outputs/model.pkl', 'w').write('w')")
+    (project.root / "outputs").mkdir()
+    project.commit()
+
+    done = project.mlrepro("run", "python", "train.py", check=True)
+
+    assert "outputs/model.pkl is kept in the ledger only" in done.stderr
+    assert json.loads(project.mlrepro("show", "outputs/model.pkl", "--json").stdout)["run"]
+
+
+def test_weights_that_git_tracks_get_a_manifest_and_no_pointer(training):
+    training.write("model.pkl", "old")
+    training.commit("a model in git")
+
+    training.mlrepro("run", "python", "train.py", check=True)
+
+    assert not (training.root / "model.pkl.dvc").exists()
+    assert (training.root / "model.pkl.mlrepro.yaml").exists()
+
+
+def test_autostage_stages_what_keeps_the_model(training):
+    training.dvc("config", "core.autostage", "true")
+
+    done = training.mlrepro("run", "python", "train.py", check=True)
+
+    staged = training.git("diff", "--cached", "--name-only").split()
+    assert {"model.pkl.dvc", "model.pkl.mlrepro.yaml"} <= set(staged)
+    assert "staged:" in done.stderr
+
+
+def test_run_works_without_git_and_dvc(tmp_path, home, project):
+    plain = tmp_path / "plain folder"
+    plain.mkdir()
+    (plain / "train.py").write_text(TRAIN)
+    (plain / "data.csv").write_text("1\n")
+
+    done = project.mlrepro("run", "python", "train.py", cwd=plain)
+
+    shown = json.loads(project.mlrepro("show", "last", "--json", cwd=plain, check=True).stdout)
+    assert done.returncode == 0
+    assert shown["code"]["shadow"] is True
+
+
+def test_run_works_before_the_first_commit(tmp_path, home, project):
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    (fresh / "train.py").write_text(TRAIN)
+    (fresh / "data.csv").write_text("1\n")
+    project.git("init", "-q", cwd=fresh)
+
+    done = project.mlrepro("run", "python", "train.py", cwd=fresh)
+
+    shown = json.loads(project.mlrepro("show", "last", "--json", cwd=fresh, check=True).stdout)
+    assert done.returncode == 0
+    assert shown["code"]["tree"]
+
+
+def test_run_works_on_a_detached_head_and_with_an_unmerged_index(training):
+    training.git("checkout", "-q", "-b", "side")
+    training.write("train.py", TRAIN + "# side")
+    training.commit("side")
+    training.git("checkout", "-q", "-")
+    training.write("train.py", TRAIN + "# main")
+    training.commit("main")
+    training.git("checkout", "-q", "--detach")
+    training.git("merge", "-q", "side", check=False)
+    training.write("train.py", TRAIN + "# resolved")
+
+    done = training.mlrepro("run", "python", "train.py")
+
+    assert done.returncode == 0
+    assert "# resolved" in training.git("show", f"{last(training).code.tree}:train.py")
+
+
+def test_names_with_spaces_newlines_and_unicode_are_recorded(project):
+    names = ["a b.pkl", "zeile\n2.pkl", "größe.pkl"]
+    project.write("train.py", f"for n in {names!r}: open(n, 'w').write('w')")
+    project.commit()
+
+    done = project.mlrepro("run", "python", "train.py")
+
+    assert done.returncode == 0
+    assert {a.path for a in last(project).artifacts} == set(names)
+
+
+def test_a_symlink_loop_does_not_stop_a_run(project):
+    (project.root / "loop").symlink_to(".")
+    project.write("train.py", "open('model.pkl', 'w').write('w')")
+    project.commit()
+
+    done = project.mlrepro("run", "python", "train.py")
+
+    assert done.returncode == 0
+    assert last(project).artifact("model.pkl")
+
+
+def test_a_command_that_does_not_exist_is_127_and_nothing_is_recorded(project):
+    done = project.mlrepro("run", "no-such-command")
+
+    assert done.returncode == 127
+    assert json.loads(project.mlrepro("ls", "--json").stdout) == []
+    assert project.git("for-each-ref", "refs/mlrepro/running") == ""
+
+
+def wait_for(path: Path) -> None:
+    for _ in range(400):
+        if path.exists():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{path} did not appear")
+
+
+def test_killing_mlrepro_leaves_a_run_that_the_next_command_finishes(project):
+    script = "import time; open('model.pkl', 'w').write('w'); open('go', 'w'); time.sleep(60)"
+    project.write("train.py", script)
+    project.commit()
+    command = [sys.executable, "-m", "mlrepro", "run", "python", "train.py"]
+    child = subprocess.Popen(command, cwd=project.root, start_new_session=True)
+    wait_for(project.root / "go")
+
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+    (row,) = json.loads(project.mlrepro("ls", "--json", check=True).stdout)
+    assert row["status"] == "interrupted"
+    assert row["artifacts"] == ["model.pkl"]
+    assert project.git("for-each-ref", "refs/mlrepro/running") == ""
+
+
+def test_a_training_that_outlives_mlrepro_is_left_alone_until_it_ends(project):
+    script = "import time; open('go', 'w'); time.sleep(2); open('model.pkl', 'w').write('w')"
+    project.write("train.py", script)
+    project.commit()
+    command = [sys.executable, "-m", "mlrepro", "run", "python", "train.py"]
+    child = subprocess.Popen(command, cwd=project.root, stdout=subprocess.DEVNULL)
+    wait_for(project.root / "go")
+    child.kill()
+    child.wait()
+
+    assert json.loads(project.mlrepro("ls", "--json", check=True).stdout) == []
+
+    wait_for(project.root / "model.pkl")
+    time.sleep(0.3)
+    (row,) = json.loads(project.mlrepro("ls", "--json", check=True).stdout)
+    assert row["artifacts"] == ["model.pkl"]
+
+
+def test_a_killed_training_is_recorded_as_interrupted(project):
+    project.write("train.py", "import os; os.kill(os.getpid(), 9)")
+    project.commit()
+
+    done = project.mlrepro("run", "python", "train.py")
+
+    assert done.returncode == 137
+    assert last(project).run.status is Status.INTERRUPTED
+
+
+def test_eight_runs_at_once_lose_nothing_and_claim_only_their_own(project):
+    project.write("train.py", "import sys; open(f'model-{sys.argv[1]}.pkl', 'w').write(sys.argv[1])")
+    project.commit()
+    command = [sys.executable, "-m", "mlrepro", "run", "python", "train.py"]
+    children = [
+        subprocess.Popen([*command, str(n)], cwd=project.root, stderr=subprocess.DEVNULL)
+        for n in range(8)
+    ]
+
+    assert [child.wait() for child in children] == [0] * 8
+
+    rows = json.loads(project.mlrepro("ls", "--json", check=True).stdout)
+    assert sorted(a for row in rows for a in row["artifacts"]) == [f"model-{n}.pkl" for n in range(8)]
+    assert all(len(row["artifacts"]) == 1 for row in rows)
+
+
+def test_a_run_inside_a_subfolder_is_recorded_from_the_root(training):
+    training.write("sub/train.py", "open('model.pkl', 'w').write('w')")
+    training.commit()
+
+    training.mlrepro("run", "python", "train.py", cwd=training.root / "sub", check=True)
+
+    record = last(training)
+    assert record.run.directory == "sub"
+    assert record.artifact("sub/model.pkl")
+
+
+def test_dvc_gc_in_every_mode_keeps_every_recorded_run(training):
+    training.mlrepro("run", "python", "train.py", "1", check=True)
+    first = last(training).artifact("model.pkl").digest
+    training.commit("first")
+    training.mlrepro("run", "python", "train.py", "2", check=True)
+    training.commit("second")
+
+    training.dvc("gc", "-q", "-f", "-w")
+    training.dvc("gc", "-q", "-f", "-A")
+
+    found = training.mlrepro("verify", "--json", check=True)
+    assert json.loads(found.stdout)[0]["ok"]
+    objects = training.root / ".dvc/cache/mlrepro/files/md5"
+    assert (objects / first.value[:2] / first.value[2:]).is_file()

@@ -1,0 +1,79 @@
+"""`mlrepro verify`, `show` and `ls`."""
+
+import json
+
+import pytest
+
+from tests.commands.test_run import TRAIN
+
+
+@pytest.fixture
+def trained(project):
+    project.write("train.py", TRAIN)
+    project.write("data.csv", "1\n2\n3\n")
+    project.commit("training")
+    project.mlrepro("run", "-n", "base", "-m", "why", "python", "train.py", check=True)
+    return project
+
+
+def test_verify_of_an_untouched_model_is_fine(trained):
+    done = trained.mlrepro("verify")
+
+    assert done.returncode == 0
+    assert "1 of 1 runs can be rebuilt as recorded" in done.stdout
+
+
+def test_verify_notices_an_edited_artifact(trained):
+    artifact = trained.root / "metrics.json"
+    artifact.unlink()
+    artifact.write_text("{}")
+
+    done = trained.mlrepro("verify", "last")
+
+    assert done.returncode == 1
+    assert "metrics.json  drifted" in done.stdout
+
+
+def test_show_prints_the_record_for_people_and_for_programs(trained):
+    text = trained.mlrepro("show", "base", check=True).stdout
+    data = json.loads(trained.mlrepro("show", "base", "--json", check=True).stdout)
+
+    assert "python train.py" in text
+    assert "loss=0.6" in text.replace("0.6000000000000001", "0.6")
+    assert data["run"]["message"] == "why"
+
+
+def test_ls_lists_newest_first_and_filters(trained):
+    trained.mlrepro("run", "-n", "second", "python", "train.py", "3", check=True)
+    trained.mlrepro("run", "-n", "broken", "python", "-c", "raise SystemExit(1)")
+
+    rows = json.loads(trained.mlrepro("ls", "--json", check=True).stdout)
+    named = json.loads(trained.mlrepro("ls", "--name", "base", "--json", check=True).stdout)
+    failed = trained.mlrepro("ls", "--status", "failed", "--csv", check=True).stdout.splitlines()
+
+    assert [row["name"] for row in rows] == ["broken", "second", "base"]
+    assert [row["name"] for row in named] == ["base"]
+    assert len(failed) == 2
+    assert failed[1].split(",")[1] == "broken"
+
+
+def test_a_run_is_found_by_path_id_prefix_name_and_last(trained):
+    run_id = json.loads(trained.mlrepro("show", "last", "--json", check=True).stdout)["id"]
+
+    for ref in ("model.pkl", "model.pkl.mlrepro.yaml", "model.pkl.dvc", run_id, run_id[:6], "base"):
+        shown = json.loads(trained.mlrepro("show", ref, "--json", check=True).stdout)
+
+        assert shown["id"] == run_id
+
+
+def test_diff_with_the_working_tree_names_what_changed(trained):
+    same = trained.mlrepro("diff", "last")
+    trained.write("train.py", TRAIN + "# changed\n")
+    trained.write("metrics.json", '{"loss": 7}')
+
+    changed = trained.mlrepro("diff", "last")
+
+    assert same.returncode == 0
+    assert changed.returncode == 1
+    assert "train.py" in changed.stdout
+    assert "loss" in changed.stdout
