@@ -1,0 +1,326 @@
+"""Observers over real runs: what they say was read, written and not seen."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from mlrepro.capture import observers
+from mlrepro.capture.observation import Observation
+from mlrepro.errors import UsageError
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch) -> Path:
+    root = tmp_path / "project"
+    (root / ".mlrepro").mkdir(parents=True)
+    monkeypatch.chdir(root)
+    return root
+
+
+def observe(root: Path, *command: str, name: str = "auto", env: dict[str, str] | None = None):
+    """Run a command as mlrepro does; return its observation."""
+    observer = observers.choose(name, log=root / ".mlrepro" / "log", root=root, command=command)
+    variables = observer.prepare({**os.environ, **(env or {})})
+    subprocess.run(command, cwd=root, env=variables, check=False, capture_output=True)
+    return observer.finish()
+
+
+def observe_script(root: Path, script: str, **options) -> Observation:
+    (root / "train.py").write_text(textwrap.dedent(script))
+    return observe(root, sys.executable, "train.py", **options)
+
+
+def writes(seen: Observation) -> dict[str, str]:
+    return {os.path.relpath(write.path): write.seen for write in seen.writes}
+
+
+def reads(seen: Observation) -> dict[str, str]:
+    return {os.path.relpath(read.path): read.seen for read in seen.reads}
+
+
+def test_a_run_is_seen_by_both_observers(root):
+    (root / "data.csv").write_text("1\n")
+    (root / "helper.py").write_text("")
+
+    seen = observe_script(
+        root,
+        """
+        import os, helper
+        open("model.txt", "w").write(open("data.csv").read())
+        os.system("echo 1 > made-by-a-shell.txt")
+        os.environ.get("EPOCHS")
+        """,
+    )
+
+    assert reads(seen) == {"data.csv": "audit", "helper.py": "import", "train.py": "import"}
+    assert writes(seen) == {"made-by-a-shell.txt": "scan", "model.txt": "audit+scan"}
+    assert seen.name == "audit+scan"
+    assert seen.consulted == ("EPOCHS",)
+    assert seen.interpreters[0].argv[1:] == ("train.py",)
+    assert seen.interpreters[0].prefix == sys.prefix
+
+
+def test_the_state_of_an_input_is_that_of_its_opening(root):
+    (root / "data.csv").write_text("old")
+    before = (root / "data.csv").stat()
+
+    seen = observe_script(root, "open('data.csv').read()\nopen('data.csv', 'w').write('newer')")
+
+    read = next(read for read in seen.reads if read.path.endswith("data.csv"))
+    assert (read.stat.size, read.stat.mtime_ns) == (3, before.st_mtime_ns)
+    assert not read.wrote_before
+    assert Path(read.copy).read_text() == "old"
+    assert "data.csv" in writes(seen)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "os.replace('new', 'model')",
+        "os.remove('model'); os.rename('new', 'model')",
+        "open('model', 'r+').write('x')",
+        "os.truncate('model', 0)",
+    ],
+)
+def test_a_warm_start_keeps_what_it_began_with(root, change):
+    (root / "model").write_text("weights of before")
+    (root / "new").write_text("n")
+
+    seen = observe_script(root, f"import os\nopen('model').read()\n{change}")
+
+    read = next(read for read in seen.reads if read.path.endswith("model"))
+    assert Path(read.copy).read_text() == "weights of before"
+    assert "model" in writes(seen)
+
+
+def test_what_the_run_wrote_before_it_read_it_is_no_input(root):
+    seen = observe_script(
+        root,
+        """
+        import subprocess, sys
+        open("features.bin", "w").write("1")
+        subprocess.run([sys.executable, "-c", "open('features.bin').read()"], check=True)
+        """,
+    )
+
+    assert [read.wrote_before for read in seen.reads if "features" in read.path] == [True]
+
+
+def test_files_that_are_moved_are_known_by_their_last_name(root):
+    seen = observe_script(
+        root,
+        """
+        import os, tempfile
+        open("model.tmp", "w").write("1")
+        os.replace("model.tmp", "model.txt")
+        os.mkdir("tmp-checkpoint")
+        open("tmp-checkpoint/weights", "w").write("1")
+        os.rename("tmp-checkpoint", "checkpoint-1")
+        with tempfile.NamedTemporaryFile(dir=".") as file:
+            file.write(b"1")
+        """,
+    )
+
+    assert writes(seen) == {"checkpoint-1/weights": "audit+scan", "model.txt": "audit+scan"}
+
+
+def test_opening_for_writing_without_writing_makes_no_output(root):
+    (root / "notes.txt").write_text("1")
+
+    seen = observe_script(root, "open('notes.txt', 'a').close(); open('notes.txt', 'r+').close()")
+
+    assert writes(seen) == {}
+
+
+def test_standard_streams_that_a_shell_redirects_are_seen(root):
+    (root / "data.csv").write_text("1\n")
+    (root / "train.py").write_text("print(input())")
+
+    seen = observe(root, "sh", "-c", f"{sys.executable} train.py < data.csv > out.txt")
+
+    assert reads(seen)["data.csv"] == "stream"
+    assert writes(seen)["out.txt"].startswith("stream")
+
+
+def test_a_symlink_keeps_its_name_and_a_linked_folder_does_not(root, tmp_path):
+    (tmp_path / "store").write_text("1")
+    (root / "data").mkdir()
+    (root / "data" / "link.csv").symlink_to(tmp_path / "store")
+    (root / "alias").symlink_to("data")
+
+    seen = observe_script(root, "open('alias/link.csv')")
+
+    read = next(read for read in seen.reads if read.path.endswith("link.csv"))
+    assert read.path == str(root / "data" / "link.csv")
+    assert read.stat.ino == (tmp_path / "store").stat().st_ino
+
+
+def test_reads_by_absolute_path_are_told_apart(root):
+    (root / "a.csv").write_text("")
+    (root / "b.csv").write_text("")
+
+    seen = observe_script(root, f"open('a.csv'); open({str(root / 'b.csv')!r})")
+
+    relative = {os.path.basename(read.path): read.relative for read in seen.reads}
+    assert (relative["a.csv"], relative["b.csv"]) == (True, False)
+
+
+def test_caches_and_the_interpreters_own_files_are_no_inputs(root):
+    (root / "helper.py").write_text("")
+
+    seen = observe_script(
+        root, "import helper, json, sqlite3, zoneinfo\nopen('/etc/hostname')\nopen('/proc/stat')"
+    )
+    again = observe(root, sys.executable, "train.py", env={"PYTHONDONTWRITEBYTECODE": ""})
+
+    assert reads(seen) == {"helper.py": "import", "train.py": "import"}
+    assert reads(again) == reads(seen)  # now from the compiled module
+    assert writes(again) == {}
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("subprocess.run([sys.executable, '-I', '-c', '1'])", "-I"),
+        ("subprocess.run([sys.executable, '-Sc', '1'])", "-S"),
+        ("subprocess.run([sys.executable, '-c', '2'], env={})", "environment of its own"),
+        ("subprocess.run(['sort', 'train.py'])", "compiled program `sort train.py`"),
+        ("os.system('sort train.py')", "only Python's reads are seen"),
+        ("os.execv('/bin/cat', ['cat', 'train.py'])", "compiled program `cat train.py`"),
+        ("open('log.txt', 'a').write('1')", "`log.txt` was appended to"),
+        ("socket.create_connection(server.getsockname())", "service on this machine"),
+    ],
+)
+def test_what_could_not_be_seen_is_said(root, script, words):
+    (root / "log.txt").write_text("old")
+
+    seen = observe_script(
+        root,
+        f"import os, socket, subprocess, sys\nserver = socket.create_server(('127.0.0.1', 0))\n{script}",
+    )
+
+    spots = [spot.replace(f"{root}/", "") for spot in seen.blind_spots]
+    assert len(spots) == 1
+    assert words in spots[0]
+
+
+def test_watched_children_and_looks_at_the_machine_are_no_blind_spots(root):
+    seen = observe_script(
+        root,
+        """
+        import subprocess, sys
+        subprocess.run([sys.executable, "-c", "1", "with", "arguments"])
+        subprocess.run(["uname", "-p"])
+        subprocess.run(["git", "rev-parse", "HEAD"])
+        try:
+            subprocess.run(["no-such-program"])
+        except FileNotFoundError:
+            pass
+        """,
+    )
+
+    assert seen.blind_spots == ()
+    assert len(seen.interpreters) == 2
+
+
+def test_a_command_that_is_no_python_is_a_blind_spot(root):
+    seen = observe(root, "sort", "-o", "sorted.txt", "/dev/null")
+
+    assert "compiled program `sort -o sorted.txt /dev/null`" in seen.blind_spots[0]
+    assert writes(seen) == {"sorted.txt": "scan"}
+
+
+def test_a_killed_run_is_recovered_from_its_log_alone(root):
+    (root / "data.csv").write_text("1")
+    (root / "train.py").write_text(
+        "import time\nopen('data.csv')\nopen('model.txt', 'w').write('1')\n"
+        "open('ready', 'w')\ntime.sleep(60)\n"
+    )
+    log = root / ".mlrepro" / "log"
+    observer = observers.choose("auto", log=log, root=root)
+    child = subprocess.Popen(
+        [sys.executable, "train.py"], cwd=root, env=observer.prepare(dict(os.environ))
+    )
+    while not (root / "ready").exists():
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+
+    seen = observers.recover(log, root)
+
+    assert "data.csv" in reads(seen)
+    assert writes(seen) == {"model.txt": "audit+scan", "ready": "audit+scan"}
+    assert seen.name == "audit+scan"
+
+
+def test_what_changed_long_after_a_killed_run_is_not_claimed(root):
+    log = root / ".mlrepro" / "log"
+    observer = observers.choose("auto", log=log, root=root)
+    observer.prepare(dict(os.environ))
+    for path in log.iterdir():
+        os.utime(path, (1, 1))
+    (root / "later.txt").write_text("somebody else's")
+
+    seen = observers.recover(log, root)
+
+    assert writes(seen) == {}
+
+
+def test_a_log_of_which_nothing_is_left_is_recovered_as_unknown(root):
+    seen = observers.recover(root / "nowhere", root)
+
+    assert (seen.reads, seen.writes) == ((), ())
+    assert seen.blind_spots
+
+
+def test_a_damaged_log_is_read_as_far_as_it_goes_and_said_to_be_incomplete(root):
+    observe_script(root, "open('a.txt', 'w').write('1')")
+    log = root / ".mlrepro" / "log"
+    with next(log.glob("*.log")).open("ab") as file:
+        file.write(b"r\t12\taudit\t1\t5")
+
+    seen = observers.recover(log, root)
+
+    assert "a.txt" in writes(seen)
+    assert "the log of this run is incomplete: not all of it could be written" in seen.blind_spots
+
+
+def test_a_folder_that_cannot_be_made_leaves_the_run_unobserved_and_says_so(root):
+    (root / "file").write_text("")
+    observer = observers.choose("auto", log=root / "file" / "log", root=root)
+
+    variables = observer.prepare({"HOME": "h"})
+
+    assert variables == {"HOME": "h"}
+    assert "nothing of this run was observed" in observer.finish().blind_spots[0]
+
+
+def test_off_observes_nothing_and_says_so(root):
+    seen = observe_script(root, "open('a.txt', 'w')", name="off")
+
+    assert seen.name == "off"
+    assert seen.writes == ()
+    assert "observer was off" in seen.blind_spots[0]
+
+
+@pytest.mark.parametrize("name", ["native", "strace"])
+def test_an_observer_that_there_is_not_is_refused(root, name):
+    with pytest.raises(UsageError):
+        observers.choose(name, log=root / "log", root=root)
+
+
+def test_the_users_pythonpath_stays_behind_the_probe(root):
+    observer = observers.choose("audit", log=root / "log", root=root)
+
+    variables = observer.prepare({"PYTHONPATH": "src:"})
+
+    assert variables["PYTHONPATH"].endswith("/inject:src:")
+    assert observer.prepare(variables)["PYTHONPATH"] == variables["PYTHONPATH"]
