@@ -204,7 +204,8 @@ def test_what_could_not_be_seen_is_said(root, script, words):
 
     seen = observe_script(
         root,
-        f"import os, socket, subprocess, sys\nserver = socket.create_server(('127.0.0.1', 0))\n{script}",
+        "import os, socket, subprocess, sys\n"
+        f"server = socket.create_server(('127.0.0.1', 0))\n{script}",
     )
 
     spots = [spot.replace(f"{root}/", "") for spot in seen.blind_spots]
