@@ -128,9 +128,9 @@ def shown(inputs: Sequence[Input]) -> tuple[Input, ...]:
 
 def name_of(root: Path, path: str) -> str:
     """Return a path relative to the project, or as it is where it lies outside."""
-    for candidate in (path, os.path.realpath(path)):
+    for candidate in (os.path.normpath(path), os.path.realpath(path)):
         if candidate.startswith(f"{root}/"):
-            return os.path.normpath(candidate[len(str(root)) + 1 :])
+            return candidate[len(str(root)) + 1 :]
     return path
 
 

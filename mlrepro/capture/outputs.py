@@ -163,9 +163,9 @@ def _is_ours(path: str) -> bool:
 
 def _relative(root: Path, path: str) -> str | None:
     """Return a path below the root as it is named there, whichever way it was opened."""
-    for candidate in (path, os.path.realpath(path)):
+    for candidate in (os.path.normpath(path), os.path.realpath(path)):
         if candidate.startswith(f"{root}/"):
-            return os.path.normpath(candidate[len(str(root)) + 1 :])
+            return candidate[len(str(root)) + 1 :]
     return None
 
 
