@@ -90,7 +90,7 @@ def test_gpus_are_read_from_the_driver(tmp_path):
     found = made_up(
         tmp_path,
         {
-            "proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat\n",
+            "proc/driver/nvidia/version": "NVRM version: UNIX Kernel Module  535.104.05  Sat\n",
             "proc/driver/nvidia/gpus/0000:01:00.0/information": "Model: \t\t NVIDIA H100\nIRQ: 1\n",
         },
     )
