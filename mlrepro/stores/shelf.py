@@ -39,8 +39,8 @@ class Store:
 class Shelves:
     """Two stores on one file system, between which objects are hard-linked.
 
-    An object is written under a temporary name and renamed when it is whole and 0444, so a full
-    disk or a killed process leaves at most a file in `workshop`, never half an object.
+    An object is written under a temporary name and gets its own when it is whole and 0444, so a
+    full disk or a killed process leaves at most a file in `workshop`, never half an object.
 
     Attributes
     ----------
@@ -79,7 +79,9 @@ class Shelves:
         """Turn a written temporary file into an object."""
         os.fchmod(descriptor, _MODE)
         own = self.own.name(value)
-        self._named(lambda: os.rename(name, own), own)
+        # A link, since a rename over another process's equal object would take that one's file
+        # away between its two names. DVC's name is linked to whichever came first.
+        self._link(name, own)
         if into_dvc:
             self._link(own, self.dvc.name(value))
 

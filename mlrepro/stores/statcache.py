@@ -84,19 +84,31 @@ class StatCache:
     @contextmanager
     def _working(self) -> Iterator[sqlite3.Connection | None]:
         """Lend the connection; None, for the rest of this process, once anything went wrong."""
+        with self._lock:
+            connection = None if self._broken else self._opened()
+            with self._distrusting():
+                yield connection
+
+    def _opened(self) -> sqlite3.Connection | None:
+        connection = None
+        with self._distrusting():
+            connection = self._open()
+        return connection
+
+    @contextmanager
+    def _distrusting(self) -> Iterator[None]:
         import sqlite3  # noqa: PLC0415  3 ms, paid when a larger file is stored
 
-        with self._lock:
-            try:
-                yield None if self._broken else self._open()
-            except sqlite3.OperationalError:  # locked, read-only, full disk: not now
-                self._broken = True
-            except sqlite3.DatabaseError:  # damaged: begin anew the next time
-                self._broken = True
-                with suppress(OSError):
-                    self._path.unlink()
-            except OSError:
-                self._broken = True
+        try:
+            yield
+        except sqlite3.OperationalError:  # locked, read-only, full disk: not now
+            self._broken = True
+        except sqlite3.DatabaseError:  # damaged: begin anew the next time
+            self._broken = True
+            with suppress(OSError):
+                self._path.unlink()
+        except OSError:
+            self._broken = True
 
     def _open(self) -> sqlite3.Connection:
         import sqlite3  # noqa: PLC0415  see above

@@ -180,22 +180,36 @@ def test_dvcignore_files_of_folders_in_between_hold_for_what_lies_below(twins, r
     assert everything(mine) == everything(theirs)
 
 
-OLD = [
-    "outs:\n- md5: acbd18db4cc2f85cedef654fccc4a4d8\n  size: 3\n  hash: md5\n  path: m\n",
-    "outs:\n- md5: acbd18db4cc2f85cedef654fccc4a4d8\n  size: 3\n  path: m\n",  # DVC 2
-    "outs:\n- path: m\n  hash: md5\n  md5: acbd18db4cc2f85cedef654fccc4a4d8\n",
-    "# my model\ndesc: the best\nmeta:\n  owner: Ann   # she\n  list: [1, 2]\nouts:\n"
-    "- md5: acbd18db4cc2f85cedef654fccc4a4d8\n  size: 3\n  hash: md5\n  path: m\n"
-    "  desc: weights\n  type: model\n  labels:\n  - x\n  remote: far\n  persist: true\n"
-    "frozen: true\n",
-    "outs:\n- md5: acbd18db4cc2f85cedef654fccc4a4d8.dir\n  size: 3\n  nfiles: 1\n  hash: md5\n"
-    "  path: m\n",
-    "outs:\n  - md5: acbd18db4cc2f85cedef654fccc4a4d8\n    isexec: true\n    hash: md5\n    path: m\n"
-    "    push: false\n",
-]
+MD5 = "acbd18db4cc2f85cedef654fccc4a4d8"
+OLD = {
+    "our own": f"outs:\n- md5: {MD5}\n  size: 3\n  hash: md5\n  path: m\n",
+    "of DVC 2": f"outs:\n- md5: {MD5}\n  size: 3\n  path: m\n",
+    "other order": f"outs:\n- path: m\n  hash: md5\n  md5: {MD5}\n",
+    "more fields": f"""\
+# my model
+desc: the best
+meta:
+  owner: Ann   # she
+  list: [1, 2]
+outs:
+- md5: {MD5}
+  size: 3
+  hash: md5
+  path: m
+  desc: weights
+  type: model
+  labels:
+  - x
+  remote: far
+  persist: true
+frozen: true
+""",
+    "was a folder": f"outs:\n- md5: {MD5}.dir\n  size: 3\n  nfiles: 1\n  hash: md5\n  path: m\n",
+    "was a tool": f"outs:\n  - md5: {MD5}\n    isexec: true\n    path: m\n    push: false\n",
+}
 
 
-@pytest.mark.parametrize("old", OLD)
+@pytest.mark.parametrize("old", OLD.values(), ids=OLD)
 def test_a_pointer_that_is_there_keeps_what_else_it_says(twins, real, project, old):
     project.write("m", "new content")
     project.write("m.dvc", old)
@@ -208,7 +222,20 @@ def test_a_pointer_that_is_there_keeps_what_else_it_says(twins, real, project, o
     assert everything(mine) == everything(theirs)
 
 
-IGNORES = ["", "foo", "foo\n", "/m\n", "m\n", "/data", "*.x\r\n", "\n", "/M\n", "!m\n"]
+IGNORES = [
+    "",
+    "foo",
+    "foo\n",
+    "/m\n",
+    "m\n",
+    "/data",
+    "*.x\r\n",
+    "\n",
+    "/M\n",
+    "!m\n",
+    "data/\n",
+    "data/*\n",
+]
 
 
 @pytest.mark.parametrize("text", IGNORES)
