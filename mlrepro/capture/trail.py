@@ -63,6 +63,7 @@ class Trail:
         self.programs: list[tuple[tuple[str, ...], bool]] = []
         self.connections: dict[str, None] = {}
         self.names: dict[str, None] = {}
+        self.compiled: dict[str, None] = {}
         self._folders: dict[str, str] = {}
         self._verbs: dict[str, Callable[[Record], None]] = {
             "r": self._read,
@@ -77,6 +78,7 @@ class Trail:
             "d": self._list,
             "x": self._run,
             "n": self._connect,
+            "b": self._import,
         }
 
     def follow(self, record: Record) -> None:
@@ -93,7 +95,7 @@ class Trail:
         self, since: int, streams: frozenset[tuple[int, int]], *, damaged: int
     ) -> Observation:
         """Return what is so at the end of the run."""
-        reads = [r for r in self.reads.values() if self.territory.holds(r.path)]
+        reads = [read for read in self.reads.values() if self._is_input(read)]
         writes = [w for w in self.writes.values() if self._is_output(w.path, since, streams)]
         return Observation(
             reads=tuple(sorted(reads, key=lambda r: r.path)),
@@ -161,6 +163,10 @@ class Trail:
     def _real(self, path: str) -> str:
         return real(path, self._folders)
 
+    def _is_input(self, read: Read) -> bool:
+        passing = read.wrote_before and not os.path.lexists(read.path)  # a temporary file
+        return self.territory.holds(read.path) and not passing
+
     def _is_output(self, path: str, since: int, streams: frozenset[tuple[int, int]]) -> bool:
         if path.startswith(("/proc/", "/sys/", "/dev/")) or not self.territory.holds(path):
             return False
@@ -218,6 +224,9 @@ class Trail:
         word, address = record.fields
         (self.connections if word == "connect" else self.names)[address] = None
 
+    def _import(self, record: Record) -> None:
+        self.compiled[record.fields[0]] = None
+
     # --- what could not be seen
 
     def _blind_spots(self, damaged: int, written: set[str]) -> list[str]:
@@ -227,6 +236,10 @@ class Trail:
             f"`{path}` was appended to; what it held before the run is not recorded"
             for path in self.appended
             if path in written and path not in self.reads
+        ]
+        found += [
+            f"`{module}` was imported; what its compiled code reads is not seen"
+            for module in self.compiled
         ]
         if damaged:
             found.append("the log of this run is incomplete: not all of it could be written")

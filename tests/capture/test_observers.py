@@ -213,6 +213,23 @@ def test_what_could_not_be_seen_is_said(root, script, words):
     assert words in spots[0]
 
 
+def test_a_library_whose_files_nobody_sees_is_a_blind_spot(root):
+    (root / "duckdb.py").write_text("")
+
+    seen = observe_script(root, "import duckdb")
+
+    assert "`duckdb` was imported" in seen.blind_spots[0]
+
+
+def test_a_temporary_file_that_was_read_back_leaves_no_trace(root):
+    seen = observe_script(
+        root, "import os\nopen('t', 'w').write('1')\nopen('t').read()\nos.remove('t')"
+    )
+
+    assert reads(seen) == {"train.py": "import"}
+    assert writes(seen) == {}
+
+
 def test_watched_children_and_looks_at_the_machine_are_no_blind_spots(root):
     seen = observe_script(
         root,

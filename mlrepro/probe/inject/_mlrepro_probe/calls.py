@@ -41,6 +41,28 @@ _PYTHON = {
     "h5py._hl.files": (("File.__init__", "h5", 1, "name"),),
     # pandas 3 hands pyarrow an `OSFile`, a compiled class that cannot be wrapped.
     "pandas.io.parquet": (("_get_path_or_handle", "mode", 0, "path"),),
+    "polars.dataframe.frame": tuple(
+        ("DataFrame.write_" + kind, "w", 1, "file") for kind in ("csv", "ipc", "ndjson", "parquet")
+    ),
+    "polars.lazyframe.frame": tuple(
+        ("LazyFrame.sink_" + kind, "w", 1, "path") for kind in ("csv", "ipc", "ndjson", "parquet")
+    ),
+    "polars.io.csv.functions": (
+        ("read_csv", "glob", 0, "source"),
+        ("scan_csv", "glob", 0, "source"),
+    ),
+    "polars.io.ipc.functions": (
+        ("read_ipc", "glob", 0, "source"),
+        ("scan_ipc", "glob", 0, "source"),
+    ),
+    "polars.io.ndjson": (
+        ("read_ndjson", "glob", 0, "source"),
+        ("scan_ndjson", "glob", 0, "source"),
+    ),
+    "polars.io.parquet.functions": (
+        ("read_parquet", "glob", 0, "source"),
+        ("scan_parquet", "glob", 0, "source"),
+    ),
     "pyarrow": (
         ("memory_map", "r", 0, "path"),
         ("input_stream", "r", 0, "source"),
@@ -74,6 +96,8 @@ _PYTHON = {
         ("read_table", "r", 0, "source"),
         ("write_table", "w", 1, "where"),
     ),
+    "safetensors.numpy": (("load_file", "r", 0, "filename"), ("save_file", "w", 1, "filename")),
+    "safetensors.torch": (("load_file", "r", 0, "filename"), ("save_file", "w", 1, "filename")),
     "torch.serialization": (("save", "w", 1, "f"), ("load", "r", 0, "f")),
 }
 _PARQUET = (
@@ -90,9 +114,14 @@ _PYTHON["pyarrow.parquet"] = _PYTHON["pyarrow.parquet.core"] = _PARQUET
 _COMPANIONS = ("", ".weight", ".query", ".group", ".init", ".position", ".bin")
 
 
+_COMPILED = ("cv2", "duckdb", "netCDF4", "rasterio", "tensorflow")
+
+
 def wrap(module, watch):
     """Wrap what the tables name in a module that has just been executed."""
     name = module.__name__
+    if name in _COMPILED:
+        watch.log.write(b"b", name)
     library = getattr(module, "_LIB", None)
     for function, uses in _NATIVE.get(name, {}).items():
         if library is not None:
@@ -154,6 +183,19 @@ def _h5(watch, path, mode):
     watch.file(kind, path, b"wrapper")
 
 
+def _glob(watch, path, _=None):
+    """A pattern or a folder that the library itself resolves."""
+    if os.path.isdir(path):
+        path = os.path.join(path, "**")
+    if not any(sign in path for sign in "*?["):
+        return _read(watch, path)
+    import glob
+
+    for one in glob.iglob(path, recursive=True):
+        _read(watch, one)
+    return None
+
+
 def _by_mode(watch, path, mode):
     watch.file(b"w" if mode and mode[0] in "wx" else b"r", path, b"wrapper")
 
@@ -172,7 +214,7 @@ def _tree_files(watch, value, _):
                 _write(watch, os.path.join(folder, name))
 
 
-_BEFORE = {"r": _read, "w": _write, "h5": _h5, "mode": _by_mode}
+_BEFORE = {"r": _read, "w": _write, "h5": _h5, "mode": _by_mode, "glob": _glob}
 _AFTER = {"files": _dataset_files, "tree": _tree_files}
 
 

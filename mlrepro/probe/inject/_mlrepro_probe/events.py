@@ -10,6 +10,7 @@ Kinds of records, with their fields:
 ``k``     copied before the run changed it: dev, ino, size, mtime_ns, copy, path
 ``d``     a folder was listed: path
 ``x``     a program was started: executable, watched, arguments…
+``b``     a library was imported whose compiled code opens files: module
 ``n``     the network: word (connect, name), address
 ========  ==========================================================================
 """
@@ -265,7 +266,9 @@ def _from(folder, path):
 
 
 def _has(env, name):
-    return name in env or os.fsencode(name) in env
+    for key in env:  # text and bytes are not compared: `python -bb` forbids it
+        return (os.fsencode(name) if key.__class__ is bytes else name) in env
+    return False
 
 
 def _installed():
