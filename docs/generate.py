@@ -9,6 +9,7 @@ names the pages that are older than the code, and then exits with 1.
 from __future__ import annotations
 
 import argparse
+import ast
 import dataclasses
 import enum
 import inspect
@@ -22,10 +23,11 @@ from typing import Any
 
 import click
 
-from mlrepro import errors, manifest, process
+from mlrepro import manifest
 from mlrepro.cli import main as program
 from mlrepro.drift import Verdict
 from mlrepro.errors import MlreproError
+from mlrepro.spawn import CannotStartError
 
 ROOT = Path(__file__).resolve().parent.parent
 _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end of generated -->)", re.DOTALL)
@@ -125,7 +127,7 @@ def error_tree(kind: type[MlreproError] = MlreproError) -> Iterator[type[Mlrepro
     """Yield an error and all of its kinds, each below what it is a kind of."""
     yield kind
     for below in kind.__subclasses__():
-        if below.__module__ in (errors.__name__, process.__name__):
+        if below.__module__.startswith("mlrepro."):
             yield from error_tree(below)
 
 
@@ -134,8 +136,8 @@ def _parent(kind: type[MlreproError]) -> str:
 
 
 def _code(kind: type[MlreproError]) -> str:
-    # Of 126 and 127 the instance decides, as a shell does.
-    return "126, 127" if kind is process.CannotStartError else str(kind.exit_code)
+    # Of these the instance decides, as a shell does.
+    return "125, 126, 127" if kind is CannotStartError else str(kind.exit_code)
 
 
 # -- manifest ------------------------------------------------------------------------------------
@@ -304,6 +306,24 @@ def _comparators() -> str:
     return _table(["comparator", "what it does"], rows)
 
 
+# -- modules -------------------------------------------------------------------------------------
+
+
+def _modules() -> str:
+    """Say each module in the sentence that it opens with, room by room."""
+    rows = []
+    for path in sorted((ROOT / "mlrepro").rglob("*.py"), key=_room):
+        said = ast.get_docstring(ast.parse(path.read_text())) or ""
+        name = path.relative_to(ROOT / "mlrepro").as_posix()
+        if path.name != "__init__.py" or name.count("/") == 0:
+            rows.append([f"`{name}`", " ".join(said.split("\n\n")[0].split())])
+    return _table(["module", "what it does"], rows)
+
+
+def _room(path: Path) -> tuple[str, str]:
+    return (str(path.parent), path.name)
+
+
 # -- Markdown ------------------------------------------------------------------------------------
 
 
@@ -333,6 +353,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "manifest": _manifest,
     "verdicts": _verdicts,
     "comparators": _comparators,
+    "modules": _modules,
 }
 
 
