@@ -14,11 +14,12 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
+from mlrepro import tee
 from mlrepro.spawn import CannotStartError, spawn
 from mlrepro.streams import Channel, Streams, close, occupied, stdin_action
-from mlrepro.tee import Copy, Tee
 
 # What a terminal or a scheduler sends to a training. SIGTSTP, SIGCONT and their kin are left
 # alone: ^Z and `fg` reach the whole group, so we stop and go on together with the child.
@@ -101,8 +102,8 @@ def execute(
     """Run a command as a shell would have, keep what it prints, and outlive it.
 
     The child shares our session, process group, stdin and every inheritable descriptor. Stdout
-    and stderr come through a pseudo-terminal where ours is a terminal, else through a pipe; each
-    has its own thread, so the order between the two is only nearly kept. A signal from the
+    and stderr come through a pseudo-terminal where ours is a terminal, else through a pipe; what it
+    writes to both within a millisecond may change its order. A signal from the
     terminal has reached the child by itself; one that was sent to us is forwarded (the kernel
     tells them apart, but not whether a `kill` was meant for the whole group: then the child gets
     it twice). From the main thread only: signals are held there until the child has ended.
@@ -153,7 +154,9 @@ def execute(
         finally:
             close(channel.target for channel in channels)
         tees = [
-            Tee(channel.source, channel.sink, Copy(path, largest=largest), like=channel.like)
+            tee.Tee(
+                channel.source, channel.sink, tee.Copy(path, largest=largest), like=channel.like
+            )
             for channel, path in zip(channels, (stdout, stderr), strict=True)
         ]
         child = _Child(pid, tees, watched=watched, mask=mask)
@@ -166,8 +169,8 @@ def execute(
         cpu_seconds=child.usage.ru_utime + child.usage.ru_stime,
         peak_memory=child.usage.ru_maxrss * _MEMORY_UNIT,
         streams=replace(wanted, stdout=channels[0].kind, stderr=channels[1].kind),
-        truncated=any(tee.copy.truncated for tee in tees),
-        left_open=any(tee.left_open for tee in tees),
+        truncated=any(stream.copy.truncated for stream in tees),
+        left_open=any(stream.left_open for stream in tees),
         lost="; ".join(filter(None, [*(c.lost for c in channels), *(t.copy.lost for t in tees)])),
         failure=failure,
     )
@@ -177,7 +180,12 @@ class _Child:
     """The running child: its streams, its signals, its end."""
 
     def __init__(
-        self, pid: int, tees: Sequence[Tee], *, watched: AbstractSet[int], mask: AbstractSet[int]
+        self,
+        pid: int,
+        tees: Sequence[tee.Tee],
+        *,
+        watched: AbstractSet[int],
+        mask: AbstractSet[int],
     ) -> None:
         self.pid = pid
         self.code = 0
@@ -196,7 +204,10 @@ class _Child:
         """Serve the child until it has ended and its output is taken; return `started`'s error."""
         failures: list[Exception] = []
         hung_up, over = os.pipe()
-        helpers = [partial(tee.run, hung_up, self._mask) for tee in self._tees if tee.is_open]
+        helpers: list[Callable[[], None]] = [
+            tee.Group(list(group), hung_up, self._mask).run
+            for _, group in groupby(self._tees, key=lambda stream: stream.destination)
+        ]
         if started:
             helpers.append(partial(_guarded, started, self.pid, failures))
         for helper in helpers:
@@ -251,7 +262,7 @@ class _Child:
                     os.kill(self.pid, number)
 
     def _resize(self) -> None:
-        if sum(tee.resize() for tee in self._tees):
+        if sum(stream.resize() for stream in self._tees):
             # The kernel told the group before our pseudo-terminals had the new size. We hear this
             # one too, and find nothing changed.
             os.killpg(0, signal.SIGWINCH)

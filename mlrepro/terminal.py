@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -49,12 +50,22 @@ def open_pair(like: int | None) -> tuple[int, int]:
     -------
     tuple of int
         The end that is read, and the end that is the child's descriptor.
+
+    Raises
+    ------
+    OSError
+        If there is none to be had.
     """
     ours, childs = os.openpty()
-    settings = _settings(childs if like is None else like) or termios.tcgetattr(childs)
-    settings[1] &= ~termios.OPOST
-    termios.tcsetattr(childs, termios.TCSANOW, settings)
-    fcntl.ioctl(ours, termios.TIOCSWINSZ, _size(like) or _UNKNOWN_SIZE)
+    try:
+        settings = _settings(childs if like is None else like) or termios.tcgetattr(childs)
+        settings[1] &= ~termios.OPOST
+        termios.tcsetattr(childs, termios.TCSANOW, settings)
+        fcntl.ioctl(ours, termios.TIOCSWINSZ, _size(like) or _UNKNOWN_SIZE)
+    except (OSError, termios.error) as error:
+        os.close(ours)
+        os.close(childs)
+        raise OSError(errno.ENXIO, "no pseudo-terminal is to be had") from error
     return ours, childs
 
 
