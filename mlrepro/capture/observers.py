@@ -40,7 +40,9 @@ class Observer(Protocol):
 NAMES = ("auto", "native", "audit", "scan", "off")
 
 
-def choose(name: str, *, log: Path, root: Path, command: Sequence[str] = ()) -> Observer:
+def choose(
+    name: str, *, log: Path, root: Path, command: Sequence[str] = (), shown: str = ""
+) -> Observer:
     """Return the observer of a name.
 
     Parameters
@@ -53,6 +55,9 @@ def choose(name: str, *, log: Path, root: Path, command: Sequence[str] = ()) -> 
         The project's folder, without symlinks.
     command : sequence of str
         The training command; a program that cannot be watched is named.
+    shown : str
+        Where the processes see `root`, if it is bound to another place for them; what they read
+        and write there is told by its place in `root`.
 
     Raises
     ------
@@ -67,7 +72,7 @@ def choose(name: str, *, log: Path, root: Path, command: Sequence[str] = ()) -> 
     if name not in table:
         raise UsageError(f"no observer is called `{name}`", hint=f"There are {', '.join(NAMES)}.")
     # Absolute: the processes of the run have working directories of their own.
-    watching = Watching(log=log.resolve(), root=root, command=tuple(command))
+    watching = Watching(log=log.resolve(), root=root, command=tuple(command), shown=shown)
     return _Together(watching, _watchers(table[name], watching))
 
 
@@ -100,6 +105,7 @@ class Watching:
     since: int = 0
     until: int | None = None
     streams: frozenset[tuple[int, int]] = field(default_factory=frozenset)
+    shown: str = ""
     blind: list[str] = field(default_factory=list)
 
     def begin(self, names: Sequence[str]) -> bool:
@@ -120,6 +126,7 @@ class Watching:
             "since": self.since,
             "streams": sorted(self.streams),
             "command": self.command,
+            "shown": self.shown,
         }
 
     @classmethod
@@ -133,6 +140,7 @@ class Watching:
                 command=tuple(map(str, state["command"])),
                 names=tuple(map(str, state["names"])),
                 since=int(state["since"]),
+                shown=str(state["shown"]),
                 streams=frozenset((int(dev), int(ino)) for dev, ino in state["streams"]),
             )
         except (OSError, ValueError, KeyError, TypeError):
@@ -165,6 +173,7 @@ class AuditObserver:
             self.watching.root,
             since=self.watching.since,
             streams=self.watching.streams,
+            shown=self.watching.shown,
         )
         return dataclasses.replace(
             seen, blind_spots=(*self._command_spots(seen), *seen.blind_spots)

@@ -24,6 +24,7 @@ def observe(
     *,
     since: int = 0,
     streams: frozenset[tuple[int, int]] = frozenset(),
+    shown: str = "",
 ) -> Observation:
     """Read the log of a run that has ended, however it ended.
 
@@ -38,9 +39,11 @@ def observe(
         opened for it.
     streams : frozenset of (device, inode)
         Files that are mlrepro's own standard streams, and so no outputs of the run.
+    shown : str
+        Where the processes saw `root`, if it was bound to another place for them.
     """
     found = records.read(log)
-    trail = Trail(log, Territory(str(root)))
+    trail = Trail(log, Territory(str(root)), shown)
     for record in found.records:
         trail.follow(record)
     return trail.observation(since, streams, damaged=found.damaged)
@@ -49,8 +52,9 @@ def observe(
 class Trail:
     """What the records up to now amount to."""
 
-    def __init__(self, log: Path, territory: Territory) -> None:
+    def __init__(self, log: Path, territory: Territory, shown: str = "") -> None:
         self.log = log
+        self.shown = shown.rstrip("/")
         self.territory = territory
         self.reads: dict[str, Read] = {}
         self.writes: dict[str, Write] = {}
@@ -161,6 +165,8 @@ class Trail:
             self.reads[path] = dataclasses.replace(read, copy=str(self.log / copy))
 
     def _real(self, path: str) -> str:
+        if self.shown and path.startswith(self.shown + "/"):
+            path = self.territory.root + path[len(self.shown) :]
         return real(path, self._folders)
 
     def _is_input(self, read: Read) -> bool:
@@ -214,7 +220,7 @@ class Trail:
         self.consulted.add(record.fields[0])
 
     def _list(self, record: Record) -> None:
-        self.listed.add(os.path.realpath(record.fields[0]))
+        self.listed.add(self._real(record.fields[0] + "/.")[:-2])
 
     def _run(self, record: Record) -> None:
         executable, watched, *arguments = record.fields

@@ -321,6 +321,23 @@ def test_a_folder_that_cannot_be_made_leaves_the_run_unobserved_and_says_so(root
     assert "nothing of this run was observed" in observer.finish().blind_spots[0]
 
 
+def test_a_folder_that_was_bound_elsewhere_is_told_by_its_own_place(root, tmp_path):
+    (root / "data.csv").write_text("1")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.symlink_to(root)  # stands for a bind mount: the processes see the other name
+    script = f"open('{elsewhere}/data.csv'); open('{elsewhere}/model.txt', 'w').write('1')"
+    log = root / ".mlrepro" / "log"
+    observer = observers.choose("auto", log=log, root=root, shown=str(elsewhere))
+    variables = observer.prepare(dict(os.environ))
+    subprocess.run([sys.executable, "-c", script], cwd=root, env=variables, check=True)
+    elsewhere.unlink()
+
+    seen = observer.finish()
+
+    assert reads(seen) == {"data.csv": "audit"}
+    assert writes(seen) == {"model.txt": "audit+scan"}
+
+
 def test_off_observes_nothing_and_says_so(root):
     seen = observe_script(root, "open('a.txt', 'w')", name="off")
 
