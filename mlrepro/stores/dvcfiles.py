@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
+import posixpath
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -78,9 +78,11 @@ def parse_pointer(data: bytes, *, where: str) -> Pointer:
     if not isinstance(outs, list) or len(outs) != 1 or not isinstance(outs[0], dict):
         raise ManifestError(f"`{where}` is no DVC pointer to one output")
     out = outs[0]
-    name = os.path.normpath(f"{content.get('wdir') or '.'}/{out.get('path') or '..'}")
+    name, folder = out.get("path"), content.get("wdir") or "."
+    if not isinstance(name, str) or not name or not isinstance(folder, str):
+        raise ManifestError(f"`{where}` is no DVC pointer to one output")
     return Pointer(
-        paths.inside(name, where=where),
+        paths.inside(posixpath.normpath(posixpath.join(folder, name)), where=where),
         Digest.parse(f"md5:{out.get('md5')}"),
         _count(out.get("size")),
         _count(out.get("nfiles")),

@@ -116,9 +116,7 @@ def test_a_damaged_or_hostile_pointer_is_refused(project, text):
     path = project.write("x.dvc", text)
 
     with pytest.raises(ManifestError):
-        pointer = dvc.read_pointer(path)
-        assert not isinstance(pointer.path, str) or pointer.path == "['x']"
-        raise ManifestError("a strange name is no danger")
+        dvc.read_pointer(path)
 
 
 def test_an_absent_pointer_is_an_error(project):
@@ -251,9 +249,11 @@ def test_we_give_up_on_a_lock_that_nobody_lets_go(project, hardlink):
     project.dvc("config", "core.hardlink_lock", hardlink)
     process = hold(project)
     try:
-        with pytest.raises(LockTimeoutError):
-            with dvclock.locked(project.root, notify=quiet, patience=0.1):
-                raise AssertionError("the lock was taken twice")
+        with (
+            pytest.raises(LockTimeoutError),
+            dvclock.locked(project.root, notify=quiet, patience=0.1),
+        ):
+            raise AssertionError("the lock was taken twice")
     finally:
         process.communicate("x")
     assert not list((project.root / ".dvc" / "tmp").glob("mlrepro-*"))
@@ -265,9 +265,11 @@ def test_two_of_us_do_not_hold_the_lock_at_once(project):
     def enter(number: int) -> None:
         with dvclock.locked(project.root, notify=quiet):
             inside.append(number)
-            with (project.root / ".dvc/tmp/lock").open() as file:
-                with pytest.raises(BlockingIOError):
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with (
+                (project.root / ".dvc/tmp/lock").open() as file,
+                pytest.raises(BlockingIOError),
+            ):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             inside.append(number)
 
     threads = [threading.Thread(target=enter, args=(n,)) for n in range(5)]
@@ -371,14 +373,7 @@ def test_a_damaged_pipeline_owns_nothing(project, text):
 
 # -- dvc gc
 
-MODES = [
-    ["-w"],
-    ["-a"],
-    ["-A"],
-    ["--all-experiments"],
-    ["-T"],
-    ["-w", "-c"],
-]
+MODES = [["-w"], ["-a", "-T"], ["-A"], ["--all-experiments"], ["-w", "-c"]]
 
 
 @pytest.mark.parametrize("mode", MODES, ids=" ".join)
