@@ -1,0 +1,1 @@
+"""Capture: what a run reads and what it decides."""
