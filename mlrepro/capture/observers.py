@@ -180,11 +180,12 @@ class AuditObserver:
         )
 
     def _command_spots(self, seen: Observation) -> list[str]:
+        found = []
         if self.watching.command:
             found = children.sentences([(self.watching.command, True)], seen.interpreters)
-            if found:
-                return found
-        return [] if seen.interpreters else ["no Python process of this run could be watched"]
+        if not seen.interpreters:
+            found.append("no Python process of this run could be watched")
+        return found
 
 
 @dataclass

@@ -38,7 +38,7 @@ class Watch:
 
     def hook(self):
         """Return the audit hook; every event of the interpreter passes it, so it is short."""
-        get = {
+        handlers = {
             "open": self._opened,
             "import": self._imported,
             "cpython.run_file": self._ran,
@@ -56,15 +56,15 @@ class Watch:
             "os.system": self._shell,
             "socket.connect": self._connected,
             "socket.getaddrinfo": self._looked_up,
-        }.get
+        }
+        errors, forget = Exception, swallow  # still there when the modules are taken apart
 
-        def hook(event, args, get=get, swallow=swallow, Exception=Exception):
-            handler = get(event)
-            if handler is not None:
+        def hook(event, args):
+            if event in handlers:
                 try:
-                    handler(*args)
-                except Exception as error:
-                    swallow(error)
+                    handlers[event](*args)
+                except errors as error:
+                    forget(error)
 
         return hook
 
