@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from mlrepro.errors import DvcError, MlreproError, ObjectNotFoundError
+from mlrepro.errors import DvcError, MlreproError
 from mlrepro.manifest import Digest
 from mlrepro.stores import git, objects
 from mlrepro.stores.dvcconfig import cache_dir, is_initialised, is_shared, setting
@@ -41,8 +39,6 @@ PLACE = "mlrepro"
 """Folder of the remote that holds the objects of all runs, out of reach of ``dvc gc -c``."""
 
 _REMOTE = "mlrepro-objects"
-_LOGGERS = ("dvc", "dvc_data", "dvc_objects")
-_SILENCED = ("dvc.progress", "dvc_data.callbacks")
 
 Progress = Callable[[int, int], None]
 """``(done, total)``, in objects."""
@@ -241,52 +237,16 @@ class _TransferError(Exception):
     """Some objects did not arrive; DVC logged why."""
 
 
-class _Listener(logging.Handler):
-    """Keeps what DVC would print, for the one sentence that the user gets."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.heard: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        error = record.exc_info[1] if record.exc_info else None
-        self.heard.append(_one_line(error or record.getMessage()))
-
-
-@contextmanager
-def _quiet() -> Iterator[_Listener]:
-    """Keep DVC's log and its progress bars off the terminal."""
-    listener = _Listener()
-    before = []
-    for name in (*_LOGGERS, *_SILENCED):
-        logger = logging.getLogger(name)
-        before.append((logger, logger.handlers, logger.propagate, logger.level))
-        logger.handlers, logger.propagate = [listener], False
-    for name in _SILENCED:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of DVC's own dependencies, to its developers
-            yield listener
-    finally:
-        for logger, handlers, propagate, level in before:
-            logger.handlers, logger.propagate = handlers, propagate
-            logger.setLevel(level)
-
-
 @contextmanager
 def _translated(sentence: str) -> Iterator[None]:
-    with _quiet() as listener:
+    from mlrepro.stores import dvcquiet  # noqa: PLC0415  logging: 5 ms, paid where DVC is
+
+    with dvcquiet.quiet() as heard:
         try:
             yield
-        except (MlreproError, ObjectNotFoundError):
+        except MlreproError:
             raise
         except Exception as error:
-            heard = listener.heard if isinstance(error, _TransferError) else []
-            reason = heard[0] if heard else _one_line(error)
+            told = heard[0] if heard and isinstance(error, _TransferError) else error
+            reason = " ".join(str(told).split()).rstrip(".")[:300] or type(told).__name__
             raise DvcError(f"{sentence}: {reason}") from error
-
-
-def _one_line(error: object) -> str:
-    text = " ".join(str(error).split()).rstrip(".")
-    return text[:300] or type(error).__name__

@@ -90,10 +90,10 @@ class StatCache:
                 yield connection
 
     def _opened(self) -> sqlite3.Connection | None:
-        connection = None
-        with self._distrusting():
-            connection = self._open()
-        return connection
+        if self._connection is None:
+            with self._distrusting():
+                self._open()
+        return self._connection
 
     @contextmanager
     def _distrusting(self) -> Iterator[None]:
@@ -110,15 +110,18 @@ class StatCache:
         except OSError:
             self._broken = True
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> None:
         import sqlite3  # noqa: PLC0415  see above
 
-        if self._connection is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self._path, timeout=2, check_same_thread=False)
-            self._connection.execute("PRAGMA synchronous=OFF")  # disposable: no fsync for it
-            self._connection.execute(_TABLE)
-        return self._connection
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self._path, timeout=2, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA synchronous=OFF")  # disposable: no fsync for it
+            connection.execute(_TABLE)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        self._connection = connection
 
 
 def _key(stat: os.stat_result) -> tuple[int, int, int, int, int]:
