@@ -153,13 +153,13 @@ def shadow(root: Path) -> Repository:
     repo = Repository(root, git_dir, git_dir, shadow=True, explicit=True)
     if not (git_dir / "HEAD").exists():
         # Without the templates' sample hooks it takes 3 ms.
-        call(repo, "init", "--quiet", "--bare", "--template=", str(git_dir))
+        run(("git", "init", "--quiet", "--bare", "--template=", "code.git"), cwd=git_dir.parent)
     return repo
 
 
 def create(root: Path) -> Repository:
     """Make a git repository, as `git init` does."""
-    run(("git", "init", "--quiet"), cwd=root, variables={})
+    run(("git", "init", "--quiet"), cwd=root)
     return open_repository(root)
 
 
@@ -261,7 +261,7 @@ def run(
     command: Sequence[str],
     *,
     cwd: Path,
-    variables: Mapping[str, str],
+    variables: Mapping[str, str] | None = None,
     data: bytes | None = None,
     check: bool = True,
 ) -> subprocess.CompletedProcess[bytes]:
@@ -270,7 +270,7 @@ def run(
         done = subprocess.run(
             command,
             cwd=cwd,
-            env=_environment(variables),
+            env=_environment(variables or {}),
             input=b"" if data is None else data,
             capture_output=True,
             check=False,
