@@ -17,11 +17,15 @@ _CHUNK = 64 * 1024
 # Milliseconds without a byte, after which a stream that somebody else (`server &`) still holds
 # open is given up.
 _GRACE = 300
-# Milliseconds in which what was written earlier, to the other stream, has surely come.
-_HASTE = 1
+# Milliseconds to wait for what was written earlier to the other stream, but arrives later: where it
+# may have been, and where it certainly was.
+_PERHAPS = 1
+_SURELY = 20
 # A progress bar that was wiped away and is drawn again; a line on which the other may write.
 _WIPED = re.compile(rb"\r +\r(?=\r)")
 _FREE = re.compile(rb"(?:\n|\r +\r)\Z")
+# So many bytes of what was written last are looked at: a wide line.
+_LINE = 1024
 _RELAY = ("/bin/sh", "-c", "cat <&3 3<&- 2>/dev/null &")
 
 
@@ -195,7 +199,7 @@ class Group:
         self._mask = mask
         self._poll = select.poll()
         self._last: Tee | None = None
-        self._line_is_free = True
+        self._tail = b"\n"
         self._poll.register(self._over, 0)
         for tee in self._alive:
             self._poll.register(tee.source, select.POLLIN)
@@ -223,9 +227,9 @@ class Group:
         last = self._last
         if last not in self._alive or last is None or len(self._alive) == 1:
             return ready
-        if self._line_is_free:
+        if _FREE.search(self._tail):
             return sorted(ready, key=lambda tee: tee is last)
-        if last not in ready and last.ready(_HASTE):
+        if last not in ready and last.ready(_PERHAPS):
             ready = [last, *ready]
         return sorted(ready, key=lambda tee: tee is not last)
 
@@ -239,16 +243,15 @@ class Group:
             if cut:
                 self._deliver(tee, data[:cut])
             for other in [other for other in self._alive if other is not tee]:
-                if other.ready(_HASTE):
+                if other.ready(_SURELY):
                     self._deliver(other, other.read())
         self._deliver(tee, data[cut:])
 
     def _wiped(self, tee: Tee, data: bytes) -> int | None:
         """Return where in `data` a wiped line waits for the other stream to speak."""
-        if tee is self._last and self._line_is_free and data.startswith(b"\r"):
-            return 0
-        wiped = _WIPED.search(data)
-        return wiped.end() if wiped else None
+        before = self._tail if tee is self._last else b""
+        ends = (found.end() - len(before) for found in _WIPED.finditer(before + data))
+        return next((end for end in ends if end >= 0), None)
 
     def _deliver(self, tee: Tee, data: bytes) -> None:
         if tee not in self._alive:
@@ -256,8 +259,9 @@ class Group:
         if not data or not tee.deliver(data):
             self._end(tee)
         else:
+            self._tail = (self._tail if tee is self._last else b"") + data
+            self._tail = self._tail[-_LINE:]
             self._last = tee
-            self._line_is_free = bool(_FREE.search(data, max(0, len(data) - 4096)))
 
     def _end(self, tee: Tee) -> None:
         self._alive.remove(tee)

@@ -584,3 +584,21 @@ def test_a_terminal_that_cannot_be_had_is_no_reason_to_stop(folder, capfd, monke
     assert result.exit_code == 0
     assert capfd.readouterr().out == "x\n"
     assert "stream 1 is not kept" in result.lost
+
+
+def test_lines_between_a_wiped_and_a_new_bar_stay_there(folder):
+    code = """
+import os, time
+for i in range(20):
+    os.write(2, b"\\r%3d%% ####" % i)
+    time.sleep(0.005)
+    os.write(2, b"\\r" + b" " * 9)
+    os.write(2, b"\\r")
+    os.write(1, b"line %d\\n" % i)
+    os.write(2, b"\\r%3d%% ####" % i)
+"""
+    alone = Screen(python(code))
+    under_us = Screen(driver(*python(code)))
+
+    assert alone.end() == under_us.end() == 0
+    assert under_us.seen == alone.seen
