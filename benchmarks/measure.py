@@ -40,8 +40,8 @@ def interleaved(
 ) -> dict[str, list[Cost]]:
     """Run all commands in turn, `pairs` times, after one unmeasured turn; the order is shuffled."""
     found: dict[str, list[Cost]] = {name: [] for name in commands}
-    for name in commands:
-        once(*commands[name])
+    for command in commands.values():
+        once(*command)
     for _ in range(pairs):
         for name in random.sample(list(commands), len(commands)):
             found[name].append(once(*commands[name]))
@@ -52,9 +52,7 @@ def added(costs: Sequence[Cost], base: Sequence[Cost], kind: str) -> tuple[float
     """Return the median of the paired differences in seconds, and its bootstrap 95 % interval."""
     rng = random.Random(0)
     pairs = [getattr(a, kind) - getattr(b, kind) for a, b in zip(costs, base, strict=True)]
-    medians = sorted(
-        statistics.median(rng.choices(pairs, k=len(pairs))) for _ in range(2000)
-    )
+    medians = sorted(statistics.median(rng.choices(pairs, k=len(pairs))) for _ in range(2000))
     return statistics.median(pairs), medians[50], medians[1949]
 
 

@@ -25,7 +25,8 @@ TRAINING = """
 import lightgbm, numpy
 rng = numpy.random.default_rng(0)
 x = rng.normal(size=(60_000, 40)); y = x[:, 0] * x[:, 1] + rng.normal(size=60_000)
-lightgbm.train({"verbosity": -1, "num_threads": 2}, lightgbm.Dataset(x, y), 120).save_model("model.txt")
+booster = lightgbm.train({"verbosity": -1, "num_threads": 2}, lightgbm.Dataset(x, y), 120)
+booster.save_model("model.txt")
 """
 
 
@@ -33,7 +34,7 @@ def call(folder: Path, *command: str) -> None:
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
 
 
-def repository(folder: Path, script: str, output: str) -> Path:
+def repository(folder: Path, script: str) -> Path:
     folder.mkdir()
     call(folder, "git", "init", "-q")
     call(folder, sys.executable, "-m", "dvc", "init", "-q")
@@ -45,8 +46,8 @@ def repository(folder: Path, script: str, output: str) -> Path:
 
 
 def with_stage(folder: Path, output: str) -> Path:
-    stage = f"stages:\n  train:\n    cmd: {sys.executable} train.py\n    deps: [train.py]\n    outs: [{output}]\n"
-    (folder / "dvc.yaml").write_text(stage)
+    stage = f"cmd: {sys.executable} train.py, deps: [train.py], outs: [{output}]"
+    (folder / "dvc.yaml").write_text(f"stages: {{train: {{{stage}}}}}\n")
     call(folder, "git", "add", "-A")
     call(folder, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "stage")
     return folder
@@ -54,8 +55,8 @@ def with_stage(folder: Path, output: str) -> Path:
 
 def table(name: str, script: str, output: str, pairs: int, *, peers: bool) -> None:
     with tempfile.TemporaryDirectory(dir=Path.home()) as scratch:
-        bare = repository(Path(scratch, "bare"), script, output)
-        ours = repository(Path(scratch, "ours"), script, output)
+        bare = repository(Path(scratch, "bare"), script)
+        ours = repository(Path(scratch, "ours"), script)
         python = [sys.executable, "train.py"]
         mlrepro = str(Path(sys.executable).with_name("mlrepro"))
         dvc = str(Path(sys.executable).with_name("dvc"))
@@ -64,8 +65,8 @@ def table(name: str, script: str, output: str, pairs: int, *, peers: bool) -> No
             "mlrepro run": ([mlrepro, "run", *python], ours, None),
         }
         if peers:
-            theirs = with_stage(repository(Path(scratch, "repro"), script, output), output)
-            experiments = with_stage(repository(Path(scratch, "exp"), script, output), output)
+            theirs = with_stage(repository(Path(scratch, "repro"), script), output)
+            experiments = with_stage(repository(Path(scratch, "exp"), script), output)
             commands["dvc repro"] = ([dvc, "repro", "-f"], theirs, None)
             commands["dvc exp run"] = ([dvc, "exp", "run", "-f"], experiments, None)
         found = measure.interleaved(commands, pairs)

@@ -26,7 +26,8 @@ def call(person: str, folder: Path, line: str, *, expect: int = 0) -> None:
     home = PLACE / "home" / person
     home.mkdir(parents=True, exist_ok=True)
     (home / ".gitconfig").write_text(
-        f"[user]\n\tname = {person}\n\temail = {person}@example.org\n[init]\n\tdefaultBranch = main\n"
+        f"[user]\n\tname = {person}\n\temail = {person}@example.org\n"
+        "[init]\n\tdefaultBranch = main\n"
     )
     variables = {
         **{k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "XDG_", "DVC_"))},
@@ -45,7 +46,10 @@ def main() -> None:
     shutil.rmtree(PLACE, ignore_errors=True)
     project = PLACE / "ann" / "models"
     project.mkdir(parents=True)
-    for name, example in (("lightgbm", "lightgbm-early-stopping"), ("xgboost", "xgboost-regression")):
+    for name, example in (
+        ("lightgbm", "lightgbm-early-stopping"),
+        ("xgboost", "xgboost-regression"),
+    ):
         shutil.copytree(HERE / example, project / name)
 
     say("1. Ann makes a repository with two training scripts; her data is tracked by DVC.")

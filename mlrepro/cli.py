@@ -5,6 +5,7 @@ Commands are imported when they are called: `mlrepro --help` starts in 0.15 s.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -120,8 +121,8 @@ def run(
     command: Sequence[str],
 ) -> None:
     """Run COMMAND and record how it made its model. Nothing about COMMAND changes."""
-    from mlrepro.commands.run import run as start
     from mlrepro.capture.work import Options
+    from mlrepro.commands.run import run as start
     from mlrepro.present import outcome
 
     options = Options(name, message, tuple(inputs), tuple(outputs), not no_keep, observer)
@@ -166,7 +167,7 @@ def rebuild(
     refs: Sequence[str],
     code: str,
     threads: str,
-    env: str,
+    env: str,  # noqa: ARG001  the one choice there is, until environments travel
     rtol: float | None,
     atol: float,
     exact: bool,
@@ -234,7 +235,7 @@ def diff(a: str, b: str | None, rtol: float | None, atol: float, as_json: bool) 
 @click.argument("refs", nargs=-1, metavar="[REF]...")
 @_json
 def verify(refs: Sequence[str], as_json: bool) -> None:
-    """Check without training: is all that REF names unchanged, and to be had?"""
+    """Check without training whether all that REF names is unchanged and to be had."""
     from mlrepro.commands.verify import verify as command
 
     found = command(tuple(refs), notify=_say)
@@ -268,7 +269,9 @@ def list_runs(
         _print(rows, as_json=as_json)
 
 
-@main.command(epilog=_example("mlrepro show model.txt", "mlrepro show last --json", codes="0 · 2 usage"))
+@main.command(
+    epilog=_example("mlrepro show model.txt", "mlrepro show last --json", codes="0 · 2 usage")
+)
 @click.argument("ref", default="last")
 @_json
 def show(ref: str, as_json: bool) -> None:
@@ -279,7 +282,9 @@ def show(ref: str, as_json: bool) -> None:
 
 
 @main.command(
-    epilog=_example("mlrepro push", "mlrepro push --yes", codes="0 sent · 1 refused or failed · 2 usage")
+    epilog=_example(
+        "mlrepro push", "mlrepro push --yes", codes="0 sent · 1 refused or failed · 2 usage"
+    )
 )
 @click.argument("remote", default="")
 @_yes
@@ -307,7 +312,7 @@ def pull(refs: Sequence[str], remote: str, everything: bool, as_json: bool) -> N
 
 @main.group()
 def hook() -> None:
-    """The git hook that refuses a commit that nobody could rebuild."""
+    """Install or run the git hook, which refuses a commit that nobody could rebuild."""
 
 
 @hook.command(epilog=_example("mlrepro hook install", codes="0 · 1 failed · 2 usage"))
@@ -385,10 +390,9 @@ def _print(value: Any, *, as_json: bool = False) -> None:
 
 def _say(sentence: str) -> None:
     """Print one line of mlrepro's own; what a training prints stays its own."""
-    try:
+    # A closed stderr must not change a training's result.
+    with contextlib.suppress(OSError):
         click.echo(f"mlrepro: {sentence}", err=True)
-    except OSError:
-        pass  # nobody listens: a closed stderr must not change a training's result
 
 
 def _confirm_foreign(yes: bool) -> Callable[[Any], bool]:
@@ -408,11 +412,11 @@ def _confirm_foreign(yes: bool) -> Callable[[Any], bool]:
 
 def _confirm_untracked(yes: bool) -> Callable[[Sequence[tuple[str, str]]], bool]:
     def ask(files: Sequence[tuple[str, str]]) -> bool:
-        click.echo("mlrepro: these files, which git does not track, would leave this machine:", err=True)
+        click.echo(
+            "mlrepro: these files, which git does not track, would leave this machine:", err=True
+        )
         for run_id, path in files:
             click.echo(f"  {path}  (run {run_id[:12]})", err=True)
-        return yes or (
-            sys.stdin.isatty() and click.confirm("Send them?", default=False, err=True)
-        )
+        return yes or (sys.stdin.isatty() and click.confirm("Send them?", default=False, err=True))
 
     return ask

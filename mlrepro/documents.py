@@ -45,13 +45,13 @@ class _StrictLoader(_Loader):
 
 def _construct_int(loader: Any, node: Any) -> int:
     text = loader.construct_scalar(node)
-    if text.startswith("0o"):
-        return int(text[2:], 8)
-    return int(text, 16) if text.startswith("0x") else int(text, 10)
+    return int(text, 0) if text.startswith(("0o", "0x")) else int(text, 10)
 
 
 def _construct_float(loader: Any, node: Any) -> float:
-    return float(loader.construct_scalar(node).lower().replace(".inf", "inf").replace(".nan", "nan"))
+    return float(
+        loader.construct_scalar(node).lower().replace(".inf", "inf").replace(".nan", "nan")
+    )
 
 
 def _construct_unique_mapping(loader: Any, node: Any) -> dict[Any, Any]:
@@ -74,7 +74,7 @@ _StrictLoader.add_constructor("tag:yaml.org,2002:map", _construct_unique_mapping
 class _Dumper(_BaseDumper):  # type: ignore[misc, valid-type]
     """A dumper that quotes what YAML 1.1 or 1.2 would not read back as the same string."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, _data: Any) -> bool:
         return True
 
 
@@ -86,7 +86,9 @@ def _represent_str(dumper: Any, text: str) -> Any:
 
 
 # Numbers in any spelling (1e-5, 12:30:45, 0o17, 1_000) and the words of YAML 1.1.
-_AMBIGUOUS = re.compile(r"^(?:[-+.]?[0-9][-+0-9.eExXo_:a-fA-F]*|y|Y|n|N|yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF)$")
+_AMBIGUOUS = re.compile(
+    r"^(?:[-+.]?[0-9][-+0-9.eExXo_:a-fA-F]*|y|Y|n|N|yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF)$"
+)
 _Dumper.add_representer(str, _represent_str)
 
 

@@ -10,7 +10,7 @@ from mlrepro.manifest import Role
 
 
 class Verdict(enum.IntEnum):
-    """How far two artifacts are apart, best first; the verdict of a whole is the `max` of its parts.
+    """How far two artifacts are apart, best first; a whole is judged by the `max` of its parts.
 
     The first two words are reproducible-builds' words.
     """
@@ -105,7 +105,7 @@ class Difference:
     first : str
         The first divergence: ``tree 24, split 3, threshold: 0.5 → 0.625``; empty where none.
     metadata : tuple of str
-        Differences that mean nothing for the content: ``parameters: [num_threads: 2] → [num_threads: 1]``.
+        Differences that mean nothing: ``parameters: [num_threads: 2] → [num_threads: 1]``.
     children : tuple of Difference
         The parts, in order.
     comparator : str

@@ -1,4 +1,4 @@
-"""Errors: everything that can go wrong, drawn once as a tree; each class owns its exit code and hint.
+"""Errors: all that can go wrong, drawn once as a tree; each class owns its exit code and hint.
 
 ::
 

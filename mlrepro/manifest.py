@@ -1,4 +1,4 @@
-"""Manifest: the record of one run, as a value; every word of it is described in docs/reference/manifest-spec.md."""
+"""Manifest: the record of one run, as a value; docs/reference/manifest-spec.md has each word."""
 
 from __future__ import annotations
 
@@ -345,11 +345,14 @@ class Variables:
         Taken from the rebuilding machine; here only a salted hash, to tell whether they differ.
     derived : tuple of str
         Made anew by the rebuild (``PATH``, ``TMPDIR`` …).
+    unset : tuple of str
+        Looked up by the program and not set; a rebuild does not set them either.
     """
 
     restored: Mapping[str, str] = field(default_factory=dict)
     inherited: Mapping[str, str] = field(default_factory=dict)
     derived: tuple[str, ...] = ()
+    unset: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -531,7 +534,7 @@ class Manifest:
         return next((a for a in self.artifacts if a.path == path), None)
 
 
-_HEADER = "# Recorded by mlrepro; `mlrepro rebuild` makes it again. Do not edit: the id names the content.\n"
+_HEADER = "# Recorded by mlrepro; `mlrepro rebuild` makes it again. Not to be edited.\n"
 
 STREAMS = {Role.STDOUT: "<stdout>", Role.STDERR: "<stderr>"}
 
@@ -566,21 +569,24 @@ def write(path: Path, manifest: Manifest) -> None:
 
 def _check(manifest: Manifest) -> None:
     """Refuse what would lead a rebuild out of its room."""
-    streams = set(STREAMS.values())
-    for artifact in manifest.artifacts:
-        if artifact.path not in streams:
-            paths.inside(artifact.path, where="artifact")
-    for an_input in manifest.inputs:
-        if an_input.source is not Source.ELSEWHERE and not an_input.path.startswith("/"):
-            paths.inside(an_input.path, where="input")
-    if manifest.run.directory:
-        paths.inside(manifest.run.directory, where="directory")
     if not manifest.run.command:
         raise ManifestError("the manifest holds no command")
+    for artifact in manifest.artifacts:
+        if artifact.path not in STREAMS.values():
+            paths.inside(artifact.path, where="artifact")
+    for one in manifest.inputs:
+        if not one.path.startswith("/"):
+            paths.inside(one.path, where="input")
+    if manifest.run.directory:
+        paths.inside(manifest.run.directory, where="directory")
     if manifest.code:
-        for name in (manifest.code.tree, manifest.code.snapshot, manifest.code.commit):
-            if name and (len(name) not in (40, 64) or set(name) - set("0123456789abcdef")):
-                raise ManifestError(f"not a git object name: {name!r:.80}")
+        _check_objects(manifest.code)
+
+
+def _check_objects(code: CodeState) -> None:
+    for name in (code.tree, code.snapshot, code.commit):
+        if name and (len(name) not in (40, 64) or set(name) - set("0123456789abcdef")):
+            raise ManifestError(f"not a git object name: {name!r:.80}")
 
 
 def replace(manifest: Manifest, **changes: Any) -> Manifest:

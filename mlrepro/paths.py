@@ -1,4 +1,4 @@
-"""Paths: files written beside and moved into place, and recorded paths that must not leave the room."""
+"""Paths: files written beside and moved into place; recorded paths that stay in the room."""
 
 from __future__ import annotations
 

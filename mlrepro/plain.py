@@ -37,13 +37,15 @@ def dump(value: Any) -> Any:
         return {str(k): dump(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [dump(v) for v in value]
+    return _dump_leaf(value)
+
+
+def _dump_leaf(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**53:
         return str(value)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return str(value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def load(kind: type[T], data: Any, *, where: str = "") -> T:
@@ -83,7 +85,9 @@ def _load(kind: Any, data: Any, where: str) -> Any:
         return _load(next(a for a in typing.get_args(kind) if a is not type(None)), data, where)
     if origin is tuple:
         _expect(data, list, "a list", where)
-        return tuple(_load(typing.get_args(kind)[0], v, f"{where}[{i}]") for i, v in enumerate(data))
+        return tuple(
+            _load(typing.get_args(kind)[0], v, f"{where}[{i}]") for i, v in enumerate(data)
+        )
     if origin is not None:
         _expect(data, dict, "a mapping", where)
         return {str(k): _load(typing.get_args(kind)[1], v, f"{where}.{k}") for k, v in data.items()}
@@ -108,11 +112,7 @@ def _load_record(kind: Any, data: Any, where: str) -> Any:
 
 
 def _required(f: dataclasses.Field[Any]) -> bool:
-    return (
-        f.init
-        and f.default is dataclasses.MISSING
-        and f.default_factory is dataclasses.MISSING
-    )
+    return f.init and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
 
 
 def _load_leaf(kind: Any, data: Any, where: str) -> Any:
@@ -125,7 +125,12 @@ def _load_leaf(kind: Any, data: Any, where: str) -> Any:
         return float(data)
     if kind is int and isinstance(data, bool):
         raise ManifestError(f"{where} must be a whole number, not {data}")
-    _expect(data, kind, {str: "text", int: "a whole number", bool: "true or false"}.get(kind, kind.__name__), where)
+    _expect(
+        data,
+        kind,
+        {str: "text", int: "a whole number", bool: "true or false"}.get(kind, kind.__name__),
+        where,
+    )
     return data
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +25,9 @@ _CACHED_FROM = 64 * 1024
 INLINE = 40
 """A manifest shows up to this many inputs; the whole list lies in the ledger."""
 
-_CODE_SUFFIXES = frozenset(".py .pyc .pyi .pyx .so .ipynb .sh .r .jl .mk".split())
+_CODE_SUFFIXES = frozenset(
+    [".py", ".pyc", ".pyi", ".pyx", ".so", ".ipynb", ".sh", ".r", ".jl", ".mk"]
+)
 _CODE_NAMES = frozenset({"makefile", "pyproject.toml", "setup.py", "setup.cfg"})
 _NO_INPUT = (".git", ".mlrepro", "__pycache__")
 
@@ -214,10 +215,8 @@ def _store(
 
 
 def _declared(root: Path, patterns: Sequence[str]) -> list[str]:
-    found = []
-    for pattern in patterns:
-        found += glob.glob(str(root / pattern), recursive=True)
-    return sorted(p for p in found if Path(p).is_file())
+    found = {p for pattern in patterns for p in root.glob(pattern)}
+    return sorted(str(p) for p in found if p.is_file())
 
 
 def _is_code(name: str) -> bool:

@@ -17,12 +17,41 @@ TEXT_LIMIT = 100_000
 
 _HEAD = 2048
 _MODEL_SUFFIXES = frozenset(
-    ".bst .cbm .ckpt .gguf .h5 .hdf5 .joblib .keras .lgb .model .mlmodel .onnx .pickle .pkl .pt .pth "
-    ".safetensors .skops .tflite .ubj .xgb".split()
+    [
+        ".bst",
+        ".cbm",
+        ".ckpt",
+        ".gguf",
+        ".h5",
+        ".hdf5",
+        ".joblib",
+        ".keras",
+        ".lgb",
+        ".model",
+        ".mlmodel",
+        ".onnx",
+        ".pickle",
+        ".pkl",
+        ".pt",
+        ".pth",
+        ".safetensors",
+        ".skops",
+        ".tflite",
+        ".ubj",
+        ".xgb",
+    ]
 )
 _MODEL_NAMES = ("pytorch_model*.bin", "model*.bin", "saved_model.pb", "*.lgb.txt")
-_METRIC_NAMES = ("metrics*.json", "metrics*.yaml", "metrics*.yml", "*_metrics.json", "*-metrics.json")
-_CHECKPOINTS = re.compile(r"^(?:checkpoints?|ckpts?|checkpoint-\d+|.*\.ckpt|saved_model)$", re.I)
+_METRIC_NAMES = (
+    "metrics*.json",
+    "metrics*.yaml",
+    "metrics*.yml",
+    "*_metrics.json",
+    "*-metrics.json",
+)
+_CHECKPOINTS = re.compile(
+    r"^(?:checkpoints?|ckpts?|checkpoint-\d+|.*\.ckpt|saved_model)$", re.IGNORECASE
+)
 _NEVER = re.compile(r"(?:^|/)(?:\.git|\.mlrepro|\.dvc|__pycache__|\.ipynb_checkpoints)(?:/|$)")
 
 
@@ -89,7 +118,9 @@ def find(
     for path in _matching(root, declared):
         seen.setdefault(path, set()).add("declared")
     present = {p: by for p, by in seen.items() if (root / p).is_file()}
-    outputs = [Output(p, role(root, p), "+".join(sorted(by))) for p, by in _folded(root, present).items()]
+    outputs = [
+        Output(p, role(root, p), "+".join(sorted(by))) for p, by in _folded(root, present).items()
+    ]
     order = list(Role)
     outputs.sort(key=lambda o: (order.index(o.role), o.path))
     return tuple(outputs), tuple(_blind_spots(outside, ambiguous))
@@ -121,12 +152,12 @@ def _is_weights(path: PurePosixPath, head: bytes, size: int) -> bool:
     return size > 0 and is_model(str(path), head)
 
 
-def _is_metrics(path: PurePosixPath, head: bytes, size: int) -> bool:
+def _is_metrics(path: PurePosixPath, _head: bytes, _size: int) -> bool:
     dvclive = path.name in ("metrics.json", "summary.json") or "plots" in path.parts
     return _named(path, _METRIC_NAMES) or (dvclive and "dvclive" in path.parts)
 
 
-def _is_small_text(path: PurePosixPath, head: bytes, size: int) -> bool:
+def _is_small_text(_path: PurePosixPath, head: bytes, size: int) -> bool:
     if size > TEXT_LIMIT or b"\0" in head:
         return False
     try:
@@ -150,7 +181,9 @@ def _is_lightgbm(head: bytes) -> bool:
 
 def _is_xgboost(head: bytes) -> bool:
     start = head[:512].lstrip()
-    return start.startswith(b'{"learner"') or head.startswith((b"{L\0\0\0\0\0\0\0\x07learner", b"binf"))
+    return start.startswith(b'{"learner"') or head.startswith(
+        (b"{L\0\0\0\0\0\0\0\x07learner", b"binf")
+    )
 
 
 def _named(path: PurePosixPath, patterns: Iterable[str]) -> bool:

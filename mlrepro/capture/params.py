@@ -1,4 +1,4 @@
-"""Params: the hyperparameters and metrics that stand in a command line and in files, as they are."""
+"""Params: hyperparameters and metrics as they stand in a command line and in files."""
 
 from __future__ import annotations
 

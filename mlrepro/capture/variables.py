@@ -80,12 +80,18 @@ def tables(environ: Mapping[str, str], consulted: Collection[str], *, salt: str)
             restored[name] = value
         elif used or _INHERITED.match(name):
             inherited[name] = _hashed(name, value, salt)
-    return Variables(restored, inherited, tuple(derived))
+    missing = (n for n in consulted if n not in environ and _is_programs_own(n))
+    return Variables(restored, inherited, tuple(derived), tuple(sorted(missing)))
 
 
 def is_secret(name: str, value: str) -> bool:
     """Say whether a variable looks like one whose value nobody else may see."""
     return bool(_SECRET.search(name) or _SECRET_VALUE.search(value))
+
+
+def _is_programs_own(name: str) -> bool:
+    """Whether a variable belongs to neither a person, nor a machine, nor mlrepro's own work."""
+    return not (_INHERITED.match(name) or _DERIVED.match(name) or _SECRET.search(name))
 
 
 def _is_restored(name: str, value: str, *, used: bool) -> bool:
@@ -122,6 +128,8 @@ def restore(
         for name, value in environ.items()
         if not _ALWAYS.match(name) or _PATH.search(value)  # a cache's folder is this machine's own
     }
+    for name in filter(_is_programs_own, recorded.unset):
+        result.pop(name, None)
     safe = {n: v for n, v in recorded.restored.items() if not _DERIVED.match(n) and _is_plain(n, v)}
     result.update(safe)
     for pool in threads or ():

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlrepro.capture import environment
-from mlrepro.capture.observation import Interpreter
 from mlrepro.cleanroom.room import Room
 from mlrepro.drift import Change
 from mlrepro.errors import RestoreError, UsageError
@@ -112,4 +111,8 @@ def _active(variables: Mapping[str, str]) -> str:
         if candidate.exists():
             return str(candidate)
     search = variables.get("PATH")
-    return shutil.which("python", path=search) or shutil.which("python3", path=search) or sys.executable
+    return (
+        shutil.which("python", path=search)
+        or shutil.which("python3", path=search)
+        or sys.executable
+    )

@@ -1,17 +1,17 @@
-"""Restore: the inputs of a run into a clean room, from the code, DVC, the ledger's objects, or here."""
+"""Restore: the inputs of a run into a clean room, from code, DVC or the ledger's objects."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from mlrepro import paths, plain
 from mlrepro.cleanroom.room import Room
 from mlrepro.errors import ManifestError, ObjectNotFoundError, RestoreError, StoreError
 from mlrepro.manifest import SUFFIX, Digest, Input, Manifest, Source
-from mlrepro.stores import dvc, ledger
+from mlrepro.stores import dvc, ledger, place
 from mlrepro.stores.objects import Stores
 from mlrepro.stores.place import Place
 
@@ -160,8 +160,8 @@ def _target(room: Room, path: str) -> Path:
 
 def _is(path: Path, digest: Digest) -> bool:
     try:
-        return path.is_file() and Stores.digest(path) == digest
-    except OSError:
+        return path.is_file() and place.digest(path) == digest
+    except StoreError:
         return False
 
 

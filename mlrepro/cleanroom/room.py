@@ -113,8 +113,8 @@ def mentions(here: Place, room: Room, folder: str) -> list[str]:
     if not folder.startswith("/") or folder == "/":
         return []
     found = git.call(
-        here.repository, "grep", "-l", "-z", "-I", "-F", "-e", folder, room.tree, "--", *_CODE_FILES,
-        check=False,
+        here.repository, "grep", "-l", "-z", "-I", "-F", "-e", folder, room.tree,
+        "--", *_CODE_FILES, check=False,
     )  # fmt: skip
     return [os.fsdecode(name).partition(":")[2] for name in found.split(b"\0") if name]
 
@@ -160,7 +160,9 @@ def _lay_out(repo: git.Repository, code: CodeState, root: Path) -> None:
         git.export(repo, code.tree, root)
         return
     try:
-        git.call(repo, "clone", "--shared", "--no-checkout", "--quiet", str(repo.common_dir), str(root))
+        git.call(
+            repo, "clone", "--shared", "--no-checkout", "--quiet", str(repo.common_dir), str(root)
+        )
         inner = git.open_repository(root)
         git.call(inner, "read-tree", "--reset", "-u", code.tree)
         commit = next((c for c in (code.commit, code.snapshot) if c and git.has(inner, c)), "")

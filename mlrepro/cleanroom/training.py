@@ -11,7 +11,8 @@ from mlrepro import process
 from mlrepro.capture import observers, outputs, variables
 from mlrepro.capture.observation import Observation, Read, Write
 from mlrepro.capture.outputs import Output
-from mlrepro.cleanroom import interpreter, mounts, room as rooms
+from mlrepro.cleanroom import interpreter, mounts
+from mlrepro.cleanroom import room as rooms
 from mlrepro.cleanroom.interpreter import Chosen
 from mlrepro.cleanroom.room import Room
 from mlrepro.errors import MlreproError, RestoreError, TrainingFailedError
@@ -80,7 +81,7 @@ def plan(
         if why:
             raise RestoreError(
                 f"{_what(naming, all_binds)}, and the clean room cannot be shown there: {why}",
-                hint="Use paths relative to the script, or rebuild where user namespaces are allowed.",
+                hint="Use paths relative to the script, or allow user namespaces.",
             )
     return Plan(interpreter.command(record, chosen, room), all_binds)
 
@@ -106,13 +107,16 @@ def train(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> Trained
     """
     log = room.work / "log"
     log.mkdir()
-    observer = observers.choose("auto", log=log, root=room.root)
+    shown = record.run.root if record.run.root in plan.binds else ""
+    observer = observers.choose("auto", log=log, root=room.root, command=plan.command, shown=shown)
     environ = _environ(record, room, threads=threads)
     folder = room.root / record.run.directory if record.run.directory else room.root
     command, cwd = plan.command, folder
     if plan.binds:
         inside = plan.binds.get(record.run.root)
-        shown = str(folder) if inside is None else os.path.join(record.run.root, record.run.directory)
+        shown = (
+            str(folder) if inside is None else os.path.join(record.run.root, record.run.directory)
+        )
         command = mounts.wrap(plan.command, binds=plan.binds, cwd=shown.rstrip("/"))
     try:
         ended = process.execute(
@@ -125,8 +129,10 @@ def train(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> Trained
             quiet=True,
         )
     except MlreproError as error:
-        raise TrainingFailedError(f"the command does not start in the clean room: {error}") from error
-    observation = _mapped(observer.finish(), record, room, plan)
+        raise TrainingFailedError(
+            f"the command does not start in the clean room: {error}"
+        ) from error
+    observation = observer.finish()
     _expect_success(record, ended, room)
     made, outside = outputs.find(room.root, observation)
     notes = (*outside, *_strays(observation, record, room, plan))
@@ -167,7 +173,9 @@ def _streams(record: Manifest) -> Streams | None:
 
 
 def _expect_success(record: Manifest, ended: Ended, room: Room) -> None:
-    recorded_failure = record.run.status is Status.FAILED and ended.exit_code == record.run.exit_code
+    recorded_failure = (
+        record.run.status is Status.FAILED and ended.exit_code == record.run.exit_code
+    )
     if ended.exit_code == 0 or recorded_failure:
         return
     how = f"signal {ended.signal}" if ended.signal else f"exit code {ended.exit_code}"
@@ -176,22 +184,6 @@ def _expect_success(record: Manifest, ended: Ended, room: Room) -> None:
     raise TrainingFailedError(
         f"the training failed in the clean room with {how}", hint="It said:\n" + "\n".join(lines)
     )
-
-
-def _mapped(observation: Observation, record: Manifest, room: Room, plan: Plan) -> Observation:
-    """Translate paths that were seen below the bound folder into the room's own."""
-    import dataclasses  # noqa: PLC0415  loaded already
-
-    root = record.run.root
-    if root not in plan.binds:
-        return observation
-
-    def own(path: str) -> str:
-        return f"{room.root}{path[len(root):]}" if path.startswith(f"{root}/") else path
-
-    reads = tuple(dataclasses.replace(r, path=own(r.path)) for r in observation.reads)
-    writes = tuple(dataclasses.replace(w, path=own(w.path)) for w in observation.writes)
-    return dataclasses.replace(observation, reads=reads, writes=writes)
 
 
 def _strays(observation: Observation, record: Manifest, room: Room, plan: Plan) -> list[str]:

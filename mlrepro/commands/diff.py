@@ -54,9 +54,7 @@ class DiffReport:
 
     def __post_init__(self) -> None:
         facts = (self.code, self.environment, self.inputs, self.params, self.metrics)
-        close = all(
-            a.difference.verdict <= Verdict.EQUIVALENT for a in self.artifacts if a.decides
-        )
+        close = all(a.difference.verdict <= Verdict.EQUIVALENT for a in self.artifacts if a.decides)
         object.__setattr__(self, "same", close and not any(facts))
 
 
@@ -147,7 +145,9 @@ def _of_working_tree(here: Place, record: Manifest) -> _Side:
     files = [name for name in record.params if name != "command line"]
     found = params.of_files(here.root, record.run.directory, files)
     kept = {k: v for k, v in record.params.items() if k == "command line"}
-    metrics = {a.path: params.of_file(here.root / a.path) for a in present if a.path in record.metrics}
+    metrics = {
+        a.path: params.of_file(here.root / a.path) for a in present if a.path in record.metrics
+    }
     now = replace(
         record,
         artifacts=present,
@@ -201,8 +201,7 @@ def _artifacts(
         except MlreproError as error:
             notes.append(str(error))
             continue
-        one = x or y
-        assert one is not None
+        one = old[left] if left else new[right or ""]
         decides = one.role in (Role.WEIGHTS, Role.METRICS)
         judged.append(ArtifactDrift(one.path, one.role, decides, difference))
     if not any(j.decides for j in judged):
@@ -272,8 +271,13 @@ def _values(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Change, ...]:
 def _flat(prefix: str, value: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(value, Mapping) and value:
         for key, below in value.items():
-            yield from _flat(f"{prefix}: {key}" if prefix and ":" not in prefix else f"{prefix}.{key}" if prefix else key, below)
+            yield from _flat(
+                f"{prefix}: {key}"
+                if prefix and ":" not in prefix
+                else f"{prefix}.{key}"
+                if prefix
+                else key,
+                below,
+            )
     else:
         yield prefix, value
-
-

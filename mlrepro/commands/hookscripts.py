@@ -6,7 +6,8 @@ import os
 import re
 import shlex
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlrepro import paths
@@ -19,7 +20,7 @@ CHAINED = ".mlrepro-chained"
 """An earlier hook keeps its place with this suffix, and is called first."""
 
 _MARK = "# Installed by `mlrepro hook install`"
-_CALLS_US = re.compile(rb"^[^#\n]*\bmlrepro(?:\.githook|\s+hook\s+run)", re.M)
+_CALLS_US = re.compile(rb"^[^#\n]*\bmlrepro(?:\.githook|\s+hook\s+run)", re.MULTILINE)
 # Hooks that find out by their file's name which hook they are: another name breaks them.
 _KNOWS_ITS_NAME = re.compile(rb"husky|overcommit|basename\W+\$\{?0|File\.basename\(\$0\)|\$\{0##")
 
@@ -56,9 +57,8 @@ echo '  hint: install mlrepro and repeat `mlrepro hook install`' >&2
 
 # Spares starting Python where no model is staged; `git commit --amend` is told by its third word.
 _TRAILERS_ONLY = """\
-base=HEAD
-[ "$2" = commit ] && base="$3^"
-git diff --cached --quiet "$base" -- '*.mlrepro.yaml' 2>/dev/null && exit 0
+unchanged() {{ git diff --cached --quiet "$1" -- '*.mlrepro.yaml' 2>/dev/null; }}
+unchanged HEAD && {{ [ "$2" != commit ] || unchanged "$3^"; }} && exit 0
 """
 
 # Our trailer must not make a message of one that the user left empty to give the commit up.
@@ -87,7 +87,7 @@ def install(root: Path) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Names of the hooks that are new; scripts of an older mlrepro are brought up to date silently.
+        Names of the hooks that are new; an older mlrepro's are brought up to date silently.
 
     Raises
     ------
@@ -168,19 +168,22 @@ def _is_ours(hook: Path) -> bool:
 def _calls_us(folder: Path) -> bool:
     """Say whether the user calls mlrepro from hooks of their own."""
     hooks = [folder / name for name in NAMES[:2]]
-    return all(
-        h.is_file() and not _is_ours(h) and _CALLS_US.search(h.read_bytes()) for h in hooks
-    )
+    return all(h.is_file() and not _is_ours(h) and _CALLS_US.search(h.read_bytes()) for h in hooks)
 
 
 def _folder(repo: Repository) -> Path:
     """Return where git looks for the hooks of this repository."""
-    told = git.call(
-        repo, "config", "--show-scope", "--type=path", "--get", "core.hooksPath", check=False
-    )
-    scope, _, configured = os.fsdecode(told).rstrip("\n").partition("\t")
-    if not scope:
+    listed = git.call(
+        repo, "config", "--show-scope", "-z", "--type=path", "--get-all", "core.hooksPath",
+        check=False,
+    )  # fmt: skip
+    fields = os.fsdecode(listed).split("\0")
+    found = zip(fields[::2], fields[1::2], strict=False)
+    # Of all files the last one counts; the command line's is `stores.git`'s own.
+    told = [pair for pair in found if pair[0] != "command"]
+    if not told:
         return repo.common_dir / "hooks"
+    scope, configured = told[-1]
     if scope not in ("local", "worktree"):
         raise RefusedError(
             f"core.hooksPath is set outside this repository, to `{configured}`: hooks there are "
@@ -191,14 +194,14 @@ def _folder(repo: Repository) -> Path:
 
 
 def _refuse_shared(repo: Repository, folder: Path) -> None:
-    """Refuse a folder of hooks that a commit would carry to colleagues: our path is of this machine."""
+    """Refuse a folder that a commit would carry to colleagues: our path is of this machine."""
     if not folder.is_relative_to(repo.root) or folder.is_relative_to(repo.common_dir):
         return
     relative = folder.relative_to(repo.root).as_posix()
     listed = git.call(repo, "ls-files", "-z", "--", f":(literal,top){relative}")
     if listed:
         raise RefusedError(
-            f"git tracks the hooks in `{relative}`, and mlrepro writes nothing that you would commit",
+            f"git tracks the hooks in `{relative}`, and a path of this machine must not get there",
             hint=_by_hand(relative),
         )
 
@@ -209,7 +212,7 @@ def _refuse_tangled(hook: Path) -> None:
         return
     if os.path.lexists(hook.with_name(hook.name + CHAINED)):
         raise RefusedError(
-            f"`{hook}` was replaced since mlrepro moved the hook before it to `{hook.name}{CHAINED}`",
+            f"`{hook}` is new, and `{hook.name}{CHAINED}` holds another that mlrepro moved",
             hint="Remove the one of the two that you do not need, then repeat.",
         )
     if hook.is_file() and _KNOWS_ITS_NAME.search(hook.read_bytes()[:65536]):
@@ -222,21 +225,15 @@ def _refuse_tangled(hook: Path) -> None:
 
 def _by_hand(folder: str) -> str:
     return (
-        f'Add `mlrepro hook run pre-commit` to `{folder}/pre-commit` and `mlrepro hook run '
+        f"Add `mlrepro hook run pre-commit` to `{folder}/pre-commit` and `mlrepro hook run "
         f'prepare-commit-msg "$@"` to `{folder}/prepare-commit-msg`.'
     )
 
 
-class _spoken:  # noqa: N801  reads as a word
-    """Says in a sentence that the hooks' folder cannot be written."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, OSError):
-            sentence = f"the hooks in `{self._folder}` cannot be changed: {error.strerror}"
-            raise MlreproError(sentence) from error
+@contextmanager
+def _spoken(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        sentence = f"the hooks in `{folder}` cannot be changed: {error.strerror}"
+        raise MlreproError(sentence) from error

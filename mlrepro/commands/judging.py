@@ -45,12 +45,11 @@ def judge(
     """
     recorded = [a for a in record.artifacts if not only or a.path == only]
     pairs = _pairs(recorded, trained, alone=bool(only))
-    fetchable = [old.digest for old, new in pairs if old and new and not _same(old, new, room, trained)]
-    restore.fetch(here, fetchable, notify=notify)
-    judged = [
-        _judge_one(here, old, new, room, trained, tolerance)
-        for old, new in pairs
+    fetchable = [
+        old.digest for old, new in pairs if old and new and not _same(old, new, room, trained)
     ]
+    restore.fetch(here, fetchable, notify=notify)
+    judged = [_judge_one(here, old, new, room, trained, tolerance) for old, new in pairs]
     return _decided(judged, exact=tolerance.exact, alone=bool(only))
 
 
@@ -143,7 +142,7 @@ def _decided(
         judged = [replace(one, decides=_stands_in(one, judged)) for one in judged]
     if not any(one.decides and _counts(one) for one in judged):
         raise NothingToCompareError(
-            "the run left nothing that could be compared: no weights, no metrics, no printed result",
+            "the run left nothing that could be compared: no weights, metrics or printed result",
             hint="Name its outputs with `mlrepro run --output GLOB`.",
         )
     return tuple(sorted(judged, key=lambda one: not one.decides))

@@ -74,18 +74,15 @@ def keep(
     return _to_add(here, record, changed)
 
 
-def _to_add(
-    here: Place, record: Manifest, changed: Iterable[Path]
-) -> tuple[tuple[str, ...], bool]:
+def _to_add(here: Place, record: Manifest, changed: Iterable[Path]) -> tuple[tuple[str, ...], bool]:
     names = [str(path.relative_to(here.root)) for path in changed]
     names += [a.path for a in record.artifacts if a.kept is Kept.GIT]
     unique = tuple(dict.fromkeys(names))
-    assert here.repo is not None
-    ignored = git.ignored(here.repo, unique)
+    ignored = git.ignored(here.repository, unique)
     unique = tuple(name for name in unique if name not in ignored)
     if dvc.setting(here.root, "core.autostage") != "true":
         return unique, False
-    git.call(here.repo, "add", "--", *unique)
+    git.call(here.repository, "add", "--", *unique)
     return unique, True
 
 

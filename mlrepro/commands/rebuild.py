@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlrepro import plain
-from mlrepro.capture import code, machine
+from mlrepro.capture import code, machine, variables
 from mlrepro.cleanroom import interpreter, restore, training
 from mlrepro.cleanroom import room as rooms
 from mlrepro.cleanroom.room import Room
@@ -38,7 +39,7 @@ class How:
 
     head: bool = False
     threads: bool = True
-    tolerance: Tolerance = Tolerance()
+    tolerance: Tolerance = field(default_factory=Tolerance)
     keep_room: bool = False
 
 
@@ -83,9 +84,11 @@ def rebuild(
     trust.require(here, record, confirm)
     with rooms.opened(here, record, head=how.head, keep=how.keep_room, notify=notify) as room:
         restored = restore.restore(here, record, room, notify=notify)
-        chosen = interpreter.choose(_variables())
+        chosen = interpreter.choose(os.environ)
         environment = interpreter.changes(record, _packages(here, record), chosen)
         plan = training.plan(here, record, chosen, room, restored.binds)
+        for sentence in _absent(record):
+            notify(sentence)
         notify(f"training (it took {record.run.seconds:.1f} s when it was recorded)")
         trained = training.train(record, plan, room, threads=how.threads)
         artifacts = judging.judge(
@@ -97,7 +100,7 @@ def rebuild(
             artifacts=artifacts,
             code=_code_changes(here, record, room) if how.head else (),
             environment=(*environment, *machine.changes(record.platform, machine.platform())),
-            notes=(*restored.notes, *trained.notes),
+            notes=(*_absent(record), *restored.notes, *trained.notes),
             seconds=trained.ended.seconds,
             recorded_seconds=record.run.seconds,
             room=str(room.folder) if how.keep_room else "",
@@ -122,7 +125,8 @@ def _code_changes(here: Place, record: Manifest, room: Room) -> tuple[Change, ..
     return tuple(Change(path, "as recorded", "as in HEAD") for path in changed)
 
 
-def _variables() -> dict[str, str]:
-    import os  # noqa: PLC0415  read once
-
-    return dict(os.environ)
+def _absent(record: Manifest) -> tuple[str, ...]:
+    names = variables.absent(record.variables, os.environ)
+    return (f"variables of the recorded run that are not set here: {', '.join(names)}",) * bool(
+        names
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +134,7 @@ def seal(
     if in_ledger:
         kept, staged = keeping.keep(here, record, troubles=troubles, notify=notify)
     if here.repo:
-        _forgiven(troubles, lambda: code.unpin(here.repo, work.name))  # type: ignore[arg-type]
+        _forgiven(troubles, lambda: code.unpin(here.repository, work.name))
     return Recorded(record, kept, staged, in_ledger, tuple(troubles))
 
 
@@ -265,8 +267,6 @@ def _environment(observation: Observation) -> tuple[Environment, tuple[Package, 
 
 
 def _variables(state: State, observation: Observation) -> manifest.Variables:
-    import os  # noqa: PLC0415  shadowed nowhere, used once
-
     environ = {**os.environ, **state.variables.restored}
     return variables.tables(environ, observation.consulted, salt=state.work)
 
@@ -301,13 +301,10 @@ def _lists(
     return lists
 
 
-def _append(
-    here: Place, record: Manifest, lists: Mapping[str, bytes], troubles: list[str]
-) -> bool:
+def _append(here: Place, record: Manifest, lists: Mapping[str, bytes], troubles: list[str]) -> bool:
     if here.repo is None:
         return False
-    repo = here.repo
-    return _forgiven(troubles, lambda: ledger.append(repo, record, lists))
+    return _forgiven(troubles, lambda: ledger.append(here.repository, record, lists))
 
 
 def _forgiven(troubles: list[str], step: Callable[[], object]) -> bool:
@@ -325,6 +322,4 @@ def _sentence(error: Exception) -> str:
 
 
 def _sha256(data: bytes) -> str:
-    import hashlib  # noqa: PLC0415  loaded by the manifest already
-
     return hashlib.sha256(data).hexdigest()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -72,15 +73,19 @@ def run(
     here = place.find((start or Path.cwd()).resolve())
     with works.begin(here.root) as work:
         variables_of_child, state = _prepare(here, work, command, start or Path.cwd(), options)
-        observer = observers.choose(options.observer, log=work.log, root=here.root)
-        ended = process.execute(
-            command,
-            cwd=start or Path.cwd(),
-            variables=observer.prepare(variables_of_child),
-            stdout=work.stdout,
-            stderr=work.stderr,
-            started=work.started,
-        )
+        observer = observers.choose(options.observer, log=work.log, root=here.root, command=command)
+        try:
+            ended = process.execute(
+                command,
+                cwd=start or Path.cwd(),
+                variables=observer.prepare(variables_of_child),
+                stdout=work.stdout,
+                stderr=work.stderr,
+                started=work.started,
+            )
+        except process.CannotStartError:
+            _forget(here, work)
+            raise
         state = replace(state, observer=observer.name)
         recorded, troubles = _record(here, work, state, ended, observer, notify)
     return RunResult(ended.status_for_shell, recorded, troubles)
@@ -139,11 +144,18 @@ def _record(
     return recorded, recorded.troubles
 
 
+def _forget(here: Place, work: Work) -> None:
+    """Unpin the code of a command that did not start."""
+    if here.repo:
+        with suppress(MlreproError):
+            code.unpin(here.repo, work.name)
+
+
 def _directory(root: Path, start: Path) -> str:
     directory = os.path.relpath(start.resolve(), root)
     return "" if directory == "." else directory
 
 
 def _utc(seconds: float) -> str:
-    moment = datetime.datetime.fromtimestamp(seconds, tz=datetime.timezone.utc)
+    moment = dt.datetime.fromtimestamp(seconds, tz=dt.timezone.utc)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -69,7 +69,9 @@ def push(
     pending = ledger.pending(here.repository, remote)
     if pending.untracked and not confirm(pending.untracked):
         names = ", ".join(sorted({path for _, path in pending.untracked}))
-        raise RefusedError(f"nothing was sent: these files, which git does not track, would be: {names}")
+        raise RefusedError(
+            f"nothing was sent: these files, which git does not track, would be: {names}"
+        )
     records = [entry.manifest for entry in pending.entries]
     sent = _push_objects(here, records, notify)
     notify(f"sending {len(records)} runs to {remote}")
@@ -133,7 +135,7 @@ def _push_objects(here: Place, records: Sequence[Manifest], notify: Callable[[st
     if not here.has_dvc or not dvc.setting(here.root, "core.remote"):
         raise DvcError(
             "no default DVC remote is set, so nobody could fetch the models",
-            hint="Set one with `dvc remote add -d NAME ADDRESS`, commit `.dvc/config`, then push again.",
+            hint="Set one with `dvc remote add -d NAME ADDRESS`, then push again.",
         )
     notify(f"sending {len(wanted)} objects to the DVC remote")
     sent = dvc.push(here.root, wanted, remote=None, nested=True)
@@ -151,7 +153,9 @@ def _objects(here: Place, records: Sequence[Manifest]) -> list[Digest]:
     """Return every object that the runs name, once."""
     found: dict[Digest, None] = {}
     for record in records:
-        found.update(dict.fromkeys(a.digest for a in record.artifacts if a.kept is not Kept.NOWHERE))
+        found.update(
+            dict.fromkeys(a.digest for a in record.artifacts if a.kept is not Kept.NOWHERE)
+        )
         for one in restore.all_inputs(here, record):
             if one.digest and one.source in (Source.STORED, Source.DVC):
                 found[one.digest] = None

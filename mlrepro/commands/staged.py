@@ -49,21 +49,19 @@ class Change:
 def call(repo: Repository, *arguments: str, data: bytes | None = None, check: bool = True) -> bytes:
     """Call git on the index of the commit that is being made, with paths taken literally.
 
-    ``git commit FILE`` and ``git commit -a`` hand their own index to the hook in ``GIT_INDEX_FILE``.
+    ``git commit FILE`` and ``git commit -a`` hand an index of their own to the hook; `Repository`
+    knows of it.
     """
-    variables = {"GIT_LITERAL_PATHSPECS": "1", **_index()}
+    variables = {"GIT_LITERAL_PATHSPECS": "1"}
     return git.call(repo, *arguments, data=data, variables=variables, check=check)
 
 
 def matching(repo: Repository, *arguments: str) -> list[str]:
     """Return the paths that a ``git … -z`` with glob pathspecs lists."""
-    listed = git.call(repo, *arguments, variables=_index())
-    return [os.fsdecode(name) for name in listed.split(b"\0") if name]
+    return [os.fsdecode(name) for name in git.call(repo, *arguments).split(b"\0") if name]
 
 
-def changes(
-    repo: Repository, against: str = "", paths: Iterable[str] = ()
-) -> tuple[Change, ...]:
+def changes(repo: Repository, against: str = "", paths: Iterable[str] = ()) -> tuple[Change, ...]:
     """Return how the index differs from a commit or tree; from HEAD by default.
 
     Parameters
@@ -136,7 +134,7 @@ def empty_tree(repo: Repository) -> str:
 
 
 def taken_over(repo: Repository, staged: Mapping[str, str]) -> frozenset[str]:
-    """Return those of the staged paths that a merge, cherry-pick, revert or rebase brings as they are.
+    """Return those of the staged paths that a merge, cherry-pick, revert or rebase brings.
 
     Parameters
     ----------
@@ -168,12 +166,6 @@ _BROUGHT = {
     "REVERT_HEAD": "REVERT_HEAD^",
     "REBASE_HEAD": "REBASE_HEAD",
 }
-
-
-def _index() -> dict[str, str]:
-    """Return the index that git handed to the hook; its path is relative to where the hook started."""
-    own = os.environ.get("GIT_INDEX_FILE")
-    return {"GIT_INDEX_FILE": os.path.abspath(own)} if own else {}  # noqa: PTH100  no pathlib: 10 ms
 
 
 def _name(blob: str) -> str:

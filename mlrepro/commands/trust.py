@@ -26,7 +26,7 @@ def require(here: Place, record: Manifest, confirm: Callable[[Manifest], bool]) 
         return
     if not confirm(record):
         raise InconclusiveError(
-            f"run {record.short} was not rebuilt: it was recorded elsewhere, and nobody confirmed it",
+            f"run {record.short} was not rebuilt: it was recorded elsewhere and not confirmed",
             hint="Read its command with `mlrepro show`, then repeat with `--yes`.",
         )
     with suppress(OSError):

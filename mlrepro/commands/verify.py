@@ -1,4 +1,4 @@
-"""Verify: without training, are all things those that a manifest names, and can they be had?"""
+"""Verify: whether all things are those that a manifest names, and are to be had."""
 
 from __future__ import annotations
 

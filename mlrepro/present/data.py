@@ -36,23 +36,22 @@ def _cell(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, (Digest, enum.IntEnum)):
+        return str(value)
     if isinstance(value, Manifest):
         return {"id": value.id, **value.to_dict()}
-    if isinstance(value, Digest):
-        return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)} | _extra(value)
-    if isinstance(value, enum.IntEnum):
-        return str(value)
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)} | _extra(
+            value
+        )
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
+    not_json = isinstance(value, float) and not math.isfinite(value)
+    return str(value) if not_json else value
 
 
 def _extra(value: Any) -> dict[str, Any]:

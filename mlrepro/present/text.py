@@ -83,9 +83,7 @@ def _drift(console: Console, report: DriftReport) -> None:
             f" · {_meaning(report.verdict)}",
         )
     )
-    console.print(
-        f"trained in {report.seconds:.1f} s (recorded: {report.recorded_seconds:.1f} s)"
-    )
+    console.print(f"trained in {report.seconds:.1f} s (recorded: {report.recorded_seconds:.1f} s)")
     if report.room:
         console.print(Text(f"the clean room is kept: {report.room}"), soft_wrap=True)
 
@@ -186,7 +184,11 @@ def _manifest(console: Console, record: Manifest) -> None:
     console.print(table)
     _values(console, "params", record.params)
     _values(console, "metrics", record.metrics)
-    _files(console, "made", ((a.path, a.role.value, a.kept.value, str(a.digest)) for a in record.artifacts))
+    _files(
+        console,
+        "made",
+        ((a.path, a.role.value, a.kept.value, str(a.digest)) for a in record.artifacts),
+    )
     _inputs(console, record.inputs)
     _files(console, "built upon", ((p.path, p.run[:12], "", "") for p in record.parents))
     if record.blind_spots:
@@ -197,7 +199,12 @@ def _manifest(console: Console, record: Manifest) -> None:
 
 def _inputs(console: Console, inputs: Iterable[Input]) -> None:
     rows = (
-        (i.path, i.source.value if i.source is not Source.CODE else "git", i.grade.value, str(i.digest or ""))
+        (
+            i.path,
+            i.source.value if i.source is not Source.CODE else "git",
+            i.grade.value,
+            str(i.digest or ""),
+        )
         for i in inputs
     )
     _files(console, "read", rows)

@@ -117,7 +117,9 @@ def test_rebuild_restores_data_tracked_by_dvc(trained):
 
 
 def test_a_drifted_metric_is_exit_1_and_says_by_how_much(project):
-    project.write("train.py", "import os, json; json.dump({'loss': os.getpid()}, open('metrics.json', 'w'))")
+    project.write(
+        "train.py", "import os, json; json.dump({'loss': os.getpid()}, open('metrics.json', 'w'))"
+    )
     project.commit()
     project.mlrepro("run", "python", "train.py", check=True)
 
@@ -142,13 +144,16 @@ def test_train_seconds_in_metrics_are_set_aside(project):
 
 
 def test_a_dated_output_folder_is_paired_with_its_counterpart(project):
-    project.write("train.py", """
+    project.write(
+        "train.py",
+        """
 import datetime, os, json
 folder = datetime.datetime.now().strftime("outputs/%Y-%m-%d_%H-%M-%S-%f")
 os.makedirs(folder)
 json.dump({"auc": 0.9}, open(folder + "/metrics.json", "w"))
 open(folder + "/model.pkl", "w").write("weights")
-""")
+""",
+    )
     project.commit()
     project.mlrepro("run", "python", "train.py", check=True)
 
@@ -161,7 +166,10 @@ open(folder + "/model.pkl", "w").write("weights")
 
 def test_a_script_with_the_absolute_path_of_its_own_repository_reads_the_room(project):
     data = project.write("data.csv", "1\n")
-    project.write("train.py", f"x = open({str(data)!r}).read(); open({str(project.root)!r} + '/model.pkl', 'w').write(x)")
+    project.write(
+        "train.py",
+        f"x = open({str(data)!r}).read(); open({str(project.root)!r} + '/model.pkl', 'w').write(x)",
+    )
     project.commit()
     project.mlrepro("run", "python", "train.py", check=True)
     data.write_text("2\n")
@@ -175,7 +183,10 @@ def test_a_script_with_the_absolute_path_of_its_own_repository_reads_the_room(pr
 
 def test_a_script_that_finds_its_data_beside_itself_needs_no_binding(project):
     project.write("data.csv", "1\n")
-    project.write("src/train.py", "from pathlib import Path; r = Path(__file__).resolve().parent.parent; (r / 'model.pkl').write_text((r / 'data.csv').read_text())")
+    project.write(
+        "src/train.py",
+        "from pathlib import Path; r = Path(__file__).resolve().parent.parent; (r / 'model.pkl').write_text((r / 'data.csv').read_text())",
+    )
     project.commit()
     project.mlrepro("run", "python", "src/train.py", check=True)
 
@@ -185,7 +196,9 @@ def test_a_script_that_finds_its_data_beside_itself_needs_no_binding(project):
 
 
 def test_a_run_that_only_printed_is_compared_by_what_it_printed(project):
-    project.write("train.py", "import time; print('auc 0.91'); print(f'took {time.time():.3f} seconds')")
+    project.write(
+        "train.py", "import time; print('auc 0.91'); print(f'took {time.time():.3f} seconds')"
+    )
     project.commit()
     project.mlrepro("run", "python", "train.py", check=True)
 
@@ -207,7 +220,9 @@ def test_nothing_to_compare_is_125(project):
 
 
 def test_a_training_that_fails_in_the_room_is_125_and_says_why(project):
-    project.write("train.py", "import os; open('m.pkl', 'w').write('w') if os.environ['HOST_ONLY'] else 0")
+    project.write(
+        "train.py", "import os; open('m.pkl', 'w').write('w') if os.environ['HOST_ONLY'] else 0"
+    )
     project.commit()
     project.mlrepro("run", "python", "train.py", env={"HOST_ONLY": "/some/path"}, check=True)
 
@@ -217,25 +232,28 @@ def test_a_training_that_fails_in_the_room_is_125_and_says_why(project):
     assert "KeyError: 'HOST_ONLY'" in done.stderr
 
 
+IN_THE_ROOM_ONLY_METRICS = """
+import json, os
+if "/rooms/" not in os.getcwd():
+    open("model.pkl", "w").write("weights")
+json.dump({"auc": 1}, open("metrics.json", "w"))
+"""
+
+
 def test_an_artifact_that_the_rebuild_does_not_make_is_missing(project):
-    project.write("train.py", "import os\nif not os.path.exists('done'):\n open('done', 'w'); open('model.pkl', 'w').write('w')\nopen('metrics.json', 'w').write('{\"a\": 1}')")
-    project.write("done", "")
-    project.commit()
-    (project.root / "done").unlink()
-    project.write("train.py", "import sys, os\nif not os.environ.get('PYTHONWARNINGS'): open('model.pkl', 'w').write('w')\nopen('metrics.json', 'w').write('{\"a\": 1}')")
+    project.write("train.py", IN_THE_ROOM_ONLY_METRICS)
     project.commit()
     project.mlrepro("run", "python", "train.py", check=True)
 
-    code, report = rebuild(project, "last", env={"PYTHONWARNINGS": "ignore"})
+    code, report = rebuild(project, "last")
 
-    assert code in (0, 1)
-    if code == 1:
-        assert verdicts(report)["model.pkl"] == "missing"
+    assert code == 1
+    assert verdicts(report)["model.pkl"] == "missing"
 
 
 def test_an_old_artifact_in_git_does_not_stand_in_for_one_that_was_not_made(project):
-    project.write("model.pkl", "committed weights")
-    project.write("train.py", "import sys, random\nif '/rooms/' not in __import__('os').getcwd(): open('model.pkl', 'w').write('committed weights')\nopen('metrics.json', 'w').write('{\"a\": 1}')")
+    project.write("model.pkl", "weights")
+    project.write("train.py", IN_THE_ROOM_ONLY_METRICS)
     project.commit()
     project.mlrepro("run", "python", "train.py", check=True)
 
@@ -346,7 +364,10 @@ def test_a_foreign_run_is_not_run_without_a_yes(trained, tmp_path):
         (lambda text: text.replace("path: model.pkl", "path: /etc/passwd"), "leaves the project"),
         (lambda text: text.replace("schema: 1", "schema: 99", 1), "schema 99"),
         (lambda text: "a: &a [x,x,x,x]\nb: &b [*a,*a,*a,*a]\n", "aliases"),
-        (lambda text: text.replace("status: completed", "status: failed"), "does not match its run id"),
+        (
+            lambda text: text.replace("status: completed", "status: failed"),
+            "does not match its run id",
+        ),
     ],
 )
 def test_a_damaged_or_hostile_manifest_is_one_sentence(trained, damage, words):
