@@ -80,7 +80,7 @@ def find(
     *,
     overlapped: bool = False,
     declared: Sequence[str] = (),
-    undeclared: Collection[str] = (),
+    code: Collection[str] = (),
 ) -> tuple[tuple[Output, ...], tuple[str, ...]]:
     """Say what a run wrote and what each is, and name what was seen but not claimed.
 
@@ -94,8 +94,9 @@ def find(
         Whether another run went on at the same time; then what only the scan saw is ambiguous.
     declared : sequence of str
         Globs of ``--output``.
-    undeclared : collection of str
-        Paths never to be claimed: the files of mlrepro and DVC themselves.
+    code : collection of str
+        Files of the code's snapshot: one that the run loaded, and that only the scan saw change,
+        was edited by somebody and is no output.
 
     Returns
     -------
@@ -110,8 +111,10 @@ def find(
         path = _relative(root, write.path)
         if path is None:
             outside.append(write.path)
-        elif path not in undeclared and not _NEVER.search(path) and not _is_ours(path):
-            seen.setdefault(path, set()).add(write.seen)
+        elif not _NEVER.search(path) and not _is_ours(path):
+            seen.setdefault(path, set()).update(write.seen.split("+"))
+    read = {_relative(root, read.path) for read in observation.reads} & set(code)
+    seen = {p: by for p, by in seen.items() if not (by == {"scan"} and p in read)}
     if overlapped:
         ambiguous = sorted(p for p, by in seen.items() if by == {"scan"})
         seen = {p: by for p, by in seen.items() if by != {"scan"}}

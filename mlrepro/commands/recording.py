@@ -98,10 +98,14 @@ def seal(
     troubles = list(state.troubles)
     mixed = works.overlapped(here.root, state.work, state.began)
     cache = here.statcache()
-    found, unclaimed = outputs.find(
-        here.root, observation, overlapped=mixed, declared=state.options.outputs
-    )
     known = _known(here, state)
+    found, unclaimed = outputs.find(
+        here.root,
+        observation,
+        overlapped=mixed,
+        declared=state.options.outputs,
+        code=known.tracked | frozenset(state.snapshot.untracked if state.snapshot else ()),
+    )
     read = inputs.find(observation, known, here.stores, declared=state.options.inputs, cache=cache)
     troubles += read.troubles
     kept_how = keeping.decide(here, found, keep=state.options.keep and _completed(ended))
