@@ -231,6 +231,32 @@ def test_the_digest_is_that_of_the_stored_bytes_while_the_file_is_being_written(
     assert md5(stores.own.path(stored.digest).read_bytes()) == stored.digest.value
 
 
+def test_a_file_system_without_hard_links_gets_copies(stores, tmp_path, monkeypatch):
+    def refused(*_: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr("mlrepro.stores.shelf.os.link", refused)
+    write(tmp_path / "data" / "a", "content")
+
+    stored = stores.add(tmp_path / "data", into_dvc=True)
+
+    digest = Digest("md5", md5(b"content"))
+    for store in (stores.own, stores.dvc):
+        assert store.path(digest).stat().st_mode & 0o777 == 0o444
+    stores.put(stored.digest, tmp_path / "back")
+    assert (tmp_path / "back" / "a").read_text() == "content"
+    assert os.listdir(tmp_path / "cache" / "mlrepro" / "tmp") == []
+
+
+def test_a_group_that_shares_the_cache_may_write_its_folders(tmp_path):
+    stores = objects.stores(tmp_path / "cache", shared=True)
+
+    stored = stores.add_bytes(b"x", into_dvc=True)
+
+    for store in (stores.own, stores.dvc):
+        assert store.path(stored.digest).parent.stat().st_mode & 0o7777 == 0o2775
+
+
 STORE = """
 import sys
 from pathlib import Path
