@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from mlrepro.commands.hookscripts import install, uninstall
 from mlrepro.stores import git
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from mlrepro.commands.hookchecks import HookReport
     from mlrepro.stores.git import Repository
@@ -72,7 +73,7 @@ def trailers(
     repo = git.open_repository(start)
     source = source or os.environ.get("PRE_COMMIT_COMMIT_MSG_SOURCE", "")
     amended = amended or os.environ.get("PRE_COMMIT_COMMIT_OBJECT_NAME", "")
-    is_amend = source == "commit" and staged.commit(repo, amended) == staged.commit(repo, "HEAD")
+    is_amend = _is_amend(repo, source, amended)
     wanted = _runs(repo, _models(repo, _base(repo) if is_amend else ""))
     message = message_file.read_bytes()
     if is_amend:
@@ -83,6 +84,47 @@ def trailers(
     if lines:
         _add(repo, message_file, lines)
     return tuple(lines)
+
+
+def _is_amend(repo: Repository, source: str, amended: str) -> bool:
+    if source == "commit":
+        return staged.commit(repo, amended) == staged.commit(repo, "HEAD")
+    # `git commit --amend -m TEXT` tells its hooks nothing, so that git itself is looked at.
+    for arguments in _ancestors():
+        if "commit" in arguments and Path(arguments[0]).name.startswith("git"):
+            return any(len(a) > 3 and "--amend".startswith(a) for a in arguments)
+    return False
+
+
+def _ancestors(most: int = 6) -> Iterator[list[str]]:
+    """Yield the command lines of this process's parents: the shell of the hook, then git."""
+    process = os.getppid()
+    for _ in range(most):
+        if process <= 1:
+            return
+        told = _from_proc(process) or _from_ps(process)
+        if not told or not told[0].isdigit():
+            return
+        process = int(told[0])
+        yield told[1:]
+
+
+def _from_proc(process: int) -> list[str]:
+    folder = Path("/proc", str(process))
+    try:
+        status = folder.joinpath("stat").read_text(encoding="utf-8", errors="replace")
+        command = folder.joinpath("cmdline").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return [status.rpartition(")")[2].split()[1], *command.split("\0")]
+
+
+def _from_ps(process: int) -> list[str]:
+    command = ("ps", "-ww", "-o", "ppid=,args=", "-p", str(process))
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+    except OSError:  # no `ps` here
+        return []
 
 
 def _models(repo: Repository, base: str) -> list[str]:
@@ -134,3 +176,7 @@ def _add(repo: Repository, message_file: Path, lines: Sequence[str]) -> None:
         repo, "interpret-trailers", "--in-place", "--no-divider", "--if-exists", "addIfDifferent",
         *options, "--", str(message_file.resolve()),
     )  # fmt: skip
+    text = message_file.read_bytes()
+    if text.lstrip(b"\n").startswith(TRAILER.encode()):
+        # Nothing is written yet: an editor's first line is the subject, the second stays empty.
+        message_file.write_bytes(b"\n\n" + text.lstrip(b"\n"))

@@ -55,10 +55,10 @@ echo 'mlrepro: warning: not found, so `{name}` did nothing' >&2
 echo '  hint: install mlrepro and repeat `mlrepro hook install`' >&2
 """
 
-# Spares starting Python where no model is staged; `git commit --amend` is told by its third word.
+# Spares starting Python where neither this commit nor one that it may amend has a model.
 _TRAILERS_ONLY = """\
 unchanged() {{ git diff --cached --quiet "$1" -- '*.mlrepro.yaml' 2>/dev/null; }}
-unchanged HEAD && {{ [ "$2" != commit ] || unchanged "$3^"; }} && exit 0
+unchanged HEAD && unchanged HEAD^ && exit 0
 """
 
 # Our trailer must not make a message of one that the user left empty to give the commit up.
