@@ -219,7 +219,8 @@ def fetch(repo: Repository, remote: str, *refspecs: str, depth: int | None = Non
     _check_remote(remote)
     limits = () if depth is None else (f"--depth={depth}",)
     call(
-        repo, "fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--refmap=",
+        repo, "-c", "protocol.version=2", "fetch", "--quiet", "--no-tags", "--no-prune",
+        "--no-write-fetch-head", "--refmap=",
         "--no-recurse-submodules", *limits, remote, *refspecs,
     )  # fmt: skip
 
@@ -238,7 +239,8 @@ def push(repo: Repository, remote: str, *refspecs: str) -> None:
     if done.returncode and b"not support --atomic" in done.stderr:
         done = attempt(repo, "push", *options, remote, *refspecs)
     if done.returncode:
-        raise GitError(sentence(done.stderr))
+        refused = re.search(rb"^ ! \[.*$", done.stderr, re.MULTILINE)
+        raise GitError(sentence(refused[0] if refused else done.stderr))
 
 
 def _check_remote(remote: str) -> None:
