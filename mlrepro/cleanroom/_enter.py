@@ -108,16 +108,15 @@ class _View:
     def _build_root(self, *, without: str) -> None:
         inner = os.open("/", os.O_PATH | os.O_DIRECTORY)
         names = [name for name in _names(Path("/")) if name != without]
-        # Any folder will do to build it on, except where our descriptors are looked up.
-        folders = [n for n in names if n != "proc" and stat.S_ISDIR(os.lstat(f"/{n}").st_mode)]
-        place = Path("/", "tmp" if "tmp" in folders else folders[0])
+        place = _building_place(names)
         under_place = os.open(place, os.O_PATH | os.O_DIRECTORY)
         self._mount_empty(place, like=inner)
         for name in names:
-            if name == place.name:
-                self._take_over_mounted(f"/proc/self/fd/{under_place}", place / name)
-            else:
+            if name != place.name:
                 self._take_over(f"/proc/self/fd/{inner}/{name}", place / name)
+        (place / place.name).mkdir()
+        # Not recursively: what is mounted there by now is the new root itself.
+        _mount(f"/proc/self/fd/{under_place}", place / place.name, "", _BIND)
         os.close(under_place)
         os.close(inner)
         _become_root(place)
@@ -131,9 +130,6 @@ class _View:
         if Path(source).is_symlink():
             target.symlink_to(os.readlink(source))
             return
-        self._take_over_mounted(source, target)
-
-    def _take_over_mounted(self, source: str, target: Path) -> None:
         self._create(target, folder=Path(source).is_dir())
         self._bind(source, target)
 
@@ -156,6 +152,17 @@ def _names(folder: Path) -> list[str]:
         return os.listdir(folder)  # noqa: PTH208  names, not paths
     except PermissionError as error:
         raise OSError(error.errno, f"{folder} cannot be listed") from error
+
+
+def _building_place(names: list[str]) -> Path:
+    """Return a folder below / with nothing mounted below it, to build a new root on."""
+    mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for name in names:
+        place = Path("/", name)
+        free = not any(path.startswith(f"/{name}/") for path in mounted)
+        if free and place.is_dir() and not place.is_symlink():
+            return place
+    raise OSError(errno.EBUSY, "there is no folder to build a new root on")
 
 
 def _become_root(place: Path) -> None:
