@@ -12,9 +12,11 @@ import os
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from mlrepro import documents, plain, probe
+from mlrepro import documents, paths, plain, probe
 from mlrepro.capture.observation import Interpreter
 from mlrepro.drift import Change
 from mlrepro.errors import UsageError
@@ -27,6 +29,8 @@ WELL_KNOWN = (
 )
 """Packages whose versions the manifest itself shows."""
 
+_MOST_REMEMBERED = 5_000
+
 _FOLDER = re.compile(r"^(?P<name>.+?)-(?P<version>[^-]+)(?:-py[0-9.]+)?\.(?:dist|egg)-info$")
 _NORMAL = re.compile(r"[-_.]+")
 # What installers write for themselves, and what depends on where or by which Python it was done.
@@ -36,15 +40,21 @@ _INSTALLERS = re.compile(
 )
 
 
-def fingerprint(interpreter: Interpreter) -> tuple[Environment, tuple[Package, ...]]:
+def fingerprint(
+    interpreter: Interpreter, *, cache: Path | None = None
+) -> tuple[Environment, tuple[Package, ...]]:
     """Return the environment of an interpreter and all distributions that it can import.
 
     Parameters
     ----------
     interpreter : Interpreter
         As the probe saw it, or as `interpreter` asked for it.
+    cache : Path, optional
+        A file that spares reading records again that did not change: 2 ms instead of 37.
     """
-    found = tuple(sorted(packages(interpreter.path), key=lambda package: package.name))
+    with _remembered(cache) as known_records:
+        listed = packages(interpreter.path, known_records)
+    found = tuple(sorted(listed, key=lambda package: package.name))
     known = {package.name: package.version for package in found}
     environment = Environment(
         fingerprint=_fingerprint(interpreter, found),
@@ -70,15 +80,50 @@ def _fingerprint(interpreter: Interpreter, found: Iterable[Package]) -> Digest:
     return Digest("sha256", hashlib.sha256(documents.canonical_json(facts)).hexdigest())
 
 
-def packages(path: Iterable[str]) -> list[Package]:
-    """Return the distributions on an interpreter's path; of two of a name, the first."""
+def packages(path: Iterable[str], known: dict[str, Any] | None = None) -> list[Package]:
+    """Return the distributions on an interpreter's path; of two of a name, the first.
+
+    Parameters
+    ----------
+    path : iterable of str
+        As ``sys.path``.
+    known : dict, optional
+        What was read of each distribution's folder before, by its state; it is added to.
+    """
+    known = {} if known is None else known
     found: dict[str, Package] = {}
     for folder in dict.fromkeys(path):
         for name, version, info in _infos(folder):
             normal = _NORMAL.sub("-", name).lower()
             if normal not in found:
-                found[normal] = _package(normal, version, info)
+                found[normal] = _package(normal, version, info, known)
     return list(found.values())
+
+
+@contextmanager
+def _remembered(cache: Path | None) -> Iterator[dict[str, Any]]:
+    """Lend what is known of distributions, and keep what was added; it may be lost at any time."""
+    known: dict[str, Any] = {}
+    if cache:
+        with suppress(OSError, ValueError):
+            known = dict(json.loads(cache.read_text()))
+    before = len(known)
+    yield known
+    if cache and len(known) != before:
+        with suppress(OSError):
+            paths.write_beside(cache, json.dumps(dict(list(known.items())[-_MOST_REMEMBERED:])))
+
+
+def _state(info: Path) -> str:
+    """Return what changes whenever an installer touches a distribution."""
+    stats = []
+    for path in (info, info / "RECORD", info / "direct_url.json"):
+        try:
+            found = path.stat()
+        except OSError:
+            continue
+        stats.append(f"{found.st_ino}.{found.st_mtime_ns}.{found.st_size}")
+    return f"{info}|{'|'.join(stats)}"
 
 
 def _infos(folder: str) -> Iterator[tuple[str, str, Path]]:
@@ -97,7 +142,17 @@ def _infos(folder: str) -> Iterator[tuple[str, str, Path]]:
             yield name.removesuffix(".egg-info"), version, info
 
 
-def _package(name: str, version: str, info: Path) -> Package:
+def _package(name: str, version: str, info: Path, known: dict[str, Any]) -> Package:
+    state = _state(info)
+    with suppress(KeyError, TypeError):
+        record, tag, editable = map(str, known[state])
+        return Package(name, version, record, tag, editable)
+    package = _read(name, version, info)
+    known[state] = [package.record, package.tag, package.editable]
+    return package
+
+
+def _read(name: str, version: str, info: Path) -> Package:
     editable = _editable(info) if info.suffix == ".dist-info" else _development(info)
     return Package(
         name=name,

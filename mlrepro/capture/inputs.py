@@ -61,6 +61,8 @@ class Known:
         The project's folder.
     tracked : frozenset of str
         Paths of the code snapshot that git tracks.
+    untracked : frozenset of str
+        Those that git does not track.
     pointers : dict of str to Digest
         Paths that a `.dvc` pointer of the snapshot names.
     ledger : dict of str to (str, str)
@@ -69,6 +71,7 @@ class Known:
 
     root: Path
     tracked: frozenset[str] = frozenset()
+    untracked: frozenset[str] = frozenset()
     pointers: Mapping[str, Digest] = field(default_factory=dict)
     ledger: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 

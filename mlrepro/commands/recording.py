@@ -69,6 +69,21 @@ class Recorded:
     troubles: tuple[str, ...] = ()
 
 
+def prepare(here: Place, state: State) -> inputs.Known:
+    """Gather what git, DVC and the ledger say of the project's files, while the training runs."""
+    if here.repo is None:
+        return inputs.Known(here.root)
+    untracked = frozenset(state.snapshot.untracked if state.snapshot else ())
+    files = git.files(here.repo, state.snapshot.tree) if state.snapshot else {}
+    return inputs.Known(
+        here.root,
+        tracked=frozenset(files) - untracked,
+        untracked=untracked,
+        pointers=keeping.pointers(here, [p for p in files if p.endswith(".dvc")]),
+        ledger=ledger.by_digest(here.repo),
+    )
+
+
 def seal(
     here: Place,
     work: Work,
@@ -76,6 +91,7 @@ def seal(
     ended: Ended | None,
     observation: Observation,
     *,
+    known: inputs.Known | None = None,
     notify: Callable[[str], None] = lambda _sentence: None,
 ) -> Recorded:
     """Record a run that is over.
@@ -92,34 +108,21 @@ def seal(
         How the command ended; None where mlrepro was killed and it is not known.
     observation : Observation
         What the observers saw.
+    known : inputs.Known, optional
+        From `prepare`.
     notify : callable
         Takes a sentence while something is waited for.
     """
-    troubles = list(state.troubles)
-    mixed = works.overlapped(here.root, state.work, state.began)
-    cache = here.statcache()
-    known = _known(here, state)
-    found, unclaimed = outputs.find(
-        here.root,
-        observation,
-        overlapped=mixed,
-        declared=state.options.outputs,
-        code=known.tracked | frozenset(state.snapshot.untracked if state.snapshot else ()),
-    )
-    read = inputs.find(observation, known, here.stores, declared=state.options.inputs, cache=cache)
-    troubles += read.troubles
-    kept_how = keeping.decide(here, found, keep=state.options.keep and _completed(ended))
-    made, lost = _store(here, found, kept_how, cache)
-    cache.close()
-    printed, lost_text = _store_streams(here, work)
-    troubles += [*lost, *lost_text]
+    known = known or prepare(here, state)
+    troubles = [*state.troubles, *_troubles(ended)]
+    made, read, unclaimed = _sorted(here, work, state, ended, observation, known, troubles)
     settled = _settle(here, state, read, [a.path for a in made], troubles)
-    env, packages = _environment(observation)
+    env, packages = _environment(here, observation)
     lists = _lists(read.inputs, packages)
     record = Manifest(
         run=_run(state, ended, work),
         code=settled,
-        artifacts=(*made, *printed),
+        artifacts=tuple(made),
         inputs=inputs.shown(read.inputs),
         parents=inputs.parents(read.inputs, known.ledger),
         params=_params(here.root, state, [i.path for i in read.inputs]),
@@ -140,6 +143,46 @@ def seal(
     if here.repo:
         _forgiven(troubles, lambda: code.unpin(here.repository, work.name))
     return Recorded(record, kept, staged, in_ledger, tuple(troubles))
+
+
+def _sorted(
+    here: Place,
+    work: Work,
+    state: State,
+    ended: Ended | None,
+    observation: Observation,
+    known: inputs.Known,
+    troubles: list[str],
+) -> tuple[list[Artifact], inputs.Found, tuple[str, ...]]:
+    """Tell outputs from inputs, and store what has to be stored of both."""
+    found, unclaimed = outputs.find(
+        here.root,
+        observation,
+        overlapped=works.overlapped(here.root, state.work, state.began),
+        declared=state.options.outputs,
+        code=known.tracked | known.untracked,
+    )
+    kept_how = keeping.decide(here, found, keep=state.options.keep and _completed(ended))
+    with here.statcache() as cache:
+        read = inputs.find(
+            observation, known, here.stores, declared=state.options.inputs, cache=cache
+        )
+        made, lost = _store(here, found, kept_how, cache)
+    printed, lost_text = _store_streams(here, work)
+    troubles += [*read.troubles, *lost, *lost_text]
+    return [*made, *printed], read, unclaimed
+
+
+def _troubles(ended: Ended | None) -> list[str]:
+    """Say what could not be kept of what was printed."""
+    found = []
+    if ended and ended.lost:
+        found.append(f"what was printed could not be kept whole: {ended.lost}")
+    if ended and ended.truncated:
+        found.append("only the beginning of what was printed is kept")
+    if ended and ended.failure:
+        found.append(f"the run's process could not be noted: {ended.failure}")
+    return found
 
 
 def finish_dead(here: Place) -> tuple[Recorded, ...]:
@@ -198,21 +241,6 @@ def _completed(ended: Ended | None) -> bool:
     return ended is not None and _status(ended) is Status.COMPLETED
 
 
-def _known(here: Place, state: State) -> inputs.Known:
-    """Gather what git, DVC and the ledger say of the project's files."""
-    if here.repo is None:
-        return inputs.Known(here.root)
-    tracked: frozenset[str] = frozenset()
-    pointers: Mapping[str, Digest] = {}
-    if state.snapshot:
-        files = git.files(here.repo, state.snapshot.tree)
-        tracked = frozenset(files) - frozenset(state.snapshot.untracked)
-        pointers = keeping.pointers(here, [p for p in files if p.endswith(".dvc")])
-    return inputs.Known(
-        here.root, tracked=tracked, pointers=pointers, ledger=ledger.by_digest(here.repo)
-    )
-
-
 def _store(
     here: Place, found: Sequence[Output], kept: Mapping[str, Kept], cache: StatCache
 ) -> tuple[list[Artifact], list[str]]:
@@ -263,11 +291,12 @@ def _settle(
         return None
 
 
-def _environment(observation: Observation) -> tuple[Environment, tuple[Package, ...]]:
+def _environment(here: Place, observation: Observation) -> tuple[Environment, tuple[Package, ...]]:
     """Take the environment of the first Python process: the training itself or its launcher."""
     if not observation.interpreters:
         return Environment(), ()
-    return environment.fingerprint(observation.interpreters[0])
+    cache = here.root / works.FOLDER / "distributions.json"
+    return environment.fingerprint(observation.interpreters[0], cache=cache)
 
 
 def _variables(state: State, observation: Observation) -> manifest.Variables:

@@ -10,15 +10,19 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlrepro import process
 from mlrepro.capture import code, observers, variables
 from mlrepro.capture import work as works
 from mlrepro.capture.work import Options, State, Work
-from mlrepro.commands import recording
 from mlrepro.errors import MlreproError
 from mlrepro.stores import git, place
 from mlrepro.stores.place import Place
+
+if TYPE_CHECKING:
+    from mlrepro.capture.inputs import Known
+    from mlrepro.commands.recording import Recorded
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,14 @@ class RunResult:
     ----------
     exit_code : int
         The command's own, or 128 + the signal that ended it, as a shell says it.
-    recorded : recording.Recorded or None
+    recorded : Recorded or None
         The record; None where nothing could be recorded.
     troubles : tuple of str
         What could not be recorded, one sentence each.
     """
 
     exit_code: int
-    recorded: recording.Recorded | None
+    recorded: Recorded | None
     troubles: tuple[str, ...] = ()
 
 
@@ -70,25 +74,43 @@ def run(
         If the command cannot be started; nothing else stops it.
     """
     options = options or Options()
-    here = place.find((start or Path.cwd()).resolve())
+    start = (start or Path.cwd()).resolve()
+    here = place.find(start)
     with works.begin(here.root) as work:
-        variables_of_child, state = _prepare(here, work, command, start or Path.cwd(), options)
+        environ, state = _prepare(here, work, command, start, options)
         observer = observers.choose(options.observer, log=work.log, root=here.root, command=command)
+        meanwhile = _Meanwhile(here, work, state)
         try:
             ended = process.execute(
                 command,
-                cwd=start or Path.cwd(),
-                variables=observer.prepare(variables_of_child),
+                cwd=start,
+                variables=observer.prepare(environ),
                 stdout=work.stdout,
                 stderr=work.stderr,
-                started=work.started,
+                started=meanwhile,
             )
         except process.CannotStartError:
             _forget(here, work)
             raise
         state = replace(state, observer=observer.name)
-        recorded, troubles = _record(here, work, state, ended, observer, notify)
+        recorded, troubles = _record(meanwhile, state, ended, observer, notify)
     return RunResult(ended.status_for_shell, recorded, troubles)
+
+
+@dataclass
+class _Meanwhile:
+    """What is done while the training runs; its time costs nobody anything."""
+
+    here: Place
+    work: Work
+    state: State
+    known: Known | None = None
+
+    def __call__(self, pid: int) -> None:
+        self.work.started(pid)
+        from mlrepro.commands import recording  # noqa: PLC0415  40 ms beside the training
+
+        self.known = recording.prepare(self.here, self.state)
 
 
 def _prepare(
@@ -129,16 +151,25 @@ def _prepare(
 
 
 def _record(
-    here: Place,
-    work: Work,
+    meanwhile: _Meanwhile,
     state: State,
     ended: process.Ended,
     observer: observers.Observer,
     notify: Callable[[str], None],
-) -> tuple[recording.Recorded | None, tuple[str, ...]]:
+) -> tuple[Recorded | None, tuple[str, ...]]:
+    from mlrepro.commands import recording  # noqa: PLC0415  loaded while the training ran
+
     try:
-        recorded = recording.seal(here, work, state, ended, observer.finish(), notify=notify)
-    except Exception as error:  # noqa: BLE001  the training is over: whatever fails here must not change its result
+        recorded = recording.seal(
+            meanwhile.here,
+            meanwhile.work,
+            state,
+            ended,
+            observer.finish(),
+            known=meanwhile.known,
+            notify=notify,
+        )
+    except Exception as error:  # noqa: BLE001  the training is over: its result must stand
         sentence = str(error) or type(error).__name__
         return None, (*state.troubles, f"the run could not be recorded: {sentence}")
     return recorded, recorded.troubles
