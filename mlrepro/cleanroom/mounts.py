@@ -48,8 +48,9 @@ def wrap(
     Nothing outside the command and its children sees a difference, and nothing stays behind, with
     one exception: a place below another one (`/p/.venv` below `/p`) that its folder lacks is
     created there, empty. Where a place had to be made to appear, its deepest existing ancestor is a
-    temporary folder inside: what else the command writes directly into that one is lost. Ids, signals, streams and the exit status are the command's own. It
-    cannot become another user (sudo), unless mlrepro runs as root.
+    temporary folder inside: what else the command writes directly into that one is lost. Ids,
+    signals, streams and the exit status are the command's own. It cannot become another user
+    (sudo), unless mlrepro runs as root.
 
     Parameters
     ----------
