@@ -21,7 +21,7 @@ def _recognises(path: Path, head: bytes) -> bool:
 def _compare(recorded: Path, rebuilt: Path, tolerance: Tolerance) -> Difference:  # noqa: ARG001  of the interface
     try:
         with gzip.open(recorded) as a, gzip.open(rebuilt) as b:
-            offset = first_difference(a, b)  # type: ignore[arg-type]  a GzipFile reads as IO does
+            offset = first_difference(a, b)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ComparisonError(f"`{recorded.name}` cannot be decompressed: {error}") from error
     if offset is None:

@@ -67,6 +67,18 @@ _KINDS = (
     ("number", rf"(?<![\w.])[-+]?{_NUMBER}(?!\w)(?!\.\d)"),
 )
 _SCAN = re.compile("|".join(f"(?P<{name.replace(' ', '_')}>{pattern})" for name, pattern in _KINDS))
+# Four times as fast, for lines in which every kind that is there begins with a digit.
+_PLAIN = frozenset({"date", "duration", "number"})
+_SCAN_PLAIN = re.compile(
+    r"(?=[-+.\d])(?:"
+    + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _KINDS if name in _PLAIN)
+    + ")"
+)
+_RARE = re.compile(
+    r"[|/\\━╸╺?]|0x|\[[=>.]{5}|[0-9a-f]{8}-| per "
+    r"|(?i:mem|rss|ram|heap|pid|process|nan|inf|localhost)"
+    r"|(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+)
 _SPLIT = re.compile(r"[,;|\t(){}\[\]]|\s{2,}")
 _SPACES = re.compile(r"\s+")
 # A number in one of these has a time's name or a verb of time before it: `took 3.2`.
@@ -122,14 +134,15 @@ def _scan(text: str) -> _Parts:
     numbers: list[Number] = []
     asides: list[tuple[str, str]] = []
     at, words = 0, False
-    for match in _SCAN.finditer(text):
+    pattern = _SCAN if _RARE.search(text) else _SCAN_PLAIN
+    for match in pattern.finditer(text):
         before = text[at : match.start()]
         at = match.end()
         words = words or any(map(str.isalpha, before))
         kind = (match.lastgroup or "").replace("_", " ")
         if kind in ("number", "special"):
-            label = _label(before)
-            kind = "duration" if _is_time(before, label) else "number"
+            label, timed = _meaning(before)
+            kind = "duration" if timed else "number"
         masked += (before, f"<{kind}>")
         if kind == "number":
             numbers.append(Number(match[0], label))
@@ -149,5 +162,8 @@ def _label(before: str) -> str:
     return " ".join(words[-3:]).strip(" '\"`:=-")
 
 
-def _is_time(before: str, label: str) -> bool:
-    return bool(_TOOK.search(before)) or (bool(label) and is_time_name(label))
+@functools.lru_cache(maxsize=1 << 12)
+def _meaning(before: str) -> tuple[str, bool]:
+    """Return the label of the number that follows, and whether it is a time by that label."""
+    label = _label(before)
+    return label, bool(_TOOK.search(before)) or (bool(label) and is_time_name(label))

@@ -72,8 +72,10 @@ class _Walk:
             if (id(a), id(b)) in self.met:  # a YAML alias: met before, or a ring, or a bomb
                 return
             self.met.add((id(a), id(b)))
-            step = self._mappings if isinstance(a, dict) else self._lists
-            step(a, b, path, timed)
+            if isinstance(a, dict):
+                self._mappings(a, b, path, timed)
+            else:
+                self._lists(a, b, path, timed)
         else:
             self._leaves(a, b, path, timed)
 

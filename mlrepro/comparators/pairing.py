@@ -14,7 +14,7 @@ _SIXTY = r"[0-5]\d"
 
 DATE = rf"(?:{_YEAR}-{_MONTH}-{_DAY}|{_YEAR}/{_MONTH}/{_DAY}|{_YEAR}\.{_MONTH}\.{_DAY}|{_YEAR}_{_MONTH}_{_DAY}|{_YEAR}{_MONTH}{_DAY})"
 CLOCK = rf"(?:{_HOURS}[:.\-_h]{_SIXTY}(?:[:.\-_m]{_SIXTY}s?)?|{_HOURS}{_SIXTY}(?:{_SIXTY})?)"
-ZONE = r"(?:[.,]\d{1,9})?(?:Z|[ ]?[+-]\d{2}:?\d{2})?"
+ZONE = r"(?:[.,]\d{1,9}|[-_]\d{6})?(?:Z|[ ]?[+-]\d{2}:?\d{2})?"
 STAMP = rf"(?:{DATE}(?:[T _\-]{{1,2}}{CLOCK}{ZONE})?)"
 UUID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import IO
+from typing import Protocol
 
 from mlrepro.comparators.base import Comparator
 from mlrepro.drift import Difference, Measure, Tolerance, Verdict
@@ -31,7 +31,14 @@ def _compare(recorded: Path, rebuilt: Path, tolerance: Tolerance) -> Difference:
     )
 
 
-def first_difference(a: IO[bytes], b: IO[bytes]) -> int | None:
+class Readable(Protocol):
+    """Whatever bytes can be read from, a block at a time."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes; none at the end."""
+
+
+def first_difference(a: Readable, b: Readable) -> int | None:
     """Return the offset of the first byte in which two streams differ; None where none does."""
     for start in itertools.count(0, _BLOCK):
         left, right = a.read(_BLOCK), b.read(_BLOCK)

@@ -78,7 +78,9 @@ class _Table:
         first = file.readline(1 << 20)
         delimiter = _delimiter(first, ",")
         lines = _without_nul(itertools.chain([first] if first else [], file))
-        rows = (row for row in csv.reader(lines, delimiter=delimiter, strict=True) if row)
+        rows: Iterator[list[str]] = (
+            row for row in csv.reader(lines, delimiter=delimiter, strict=True) if row
+        )
         top = next(rows, [])
         named = bool(top) and not any(map(_is_number, top))
         if not named and top:

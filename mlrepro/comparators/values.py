@@ -135,28 +135,46 @@ def worst(children: Sequence[Difference]) -> Verdict:
 
 _TOLD = (Verdict.IDENTICAL, Verdict.MISSING)
 
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
 # The head of a compound decides in English: `train_time` is a time, `time_steps` are steps.
 _TIMES = frozenset(
-    "time times timing timings seconds second secs sec duration durations elapsed timestamp "
-    "timestamps datetime date dates wall walltime wallclock clock runtime runtimes started "
-    "finished throughput latency speed pid ppid hostname host uuid guid ms us ns msec usec millis "
-    "milliseconds microseconds nanoseconds minutes hours eta fps rss memory".split()
+    _words("""
+    time times timing timings seconds second secs sec duration durations elapsed timestamp
+    timestamps datetime date dates wall walltime wallclock clock runtime runtimes started
+    finished throughput latency speed pid ppid hostname host uuid guid ms us ns msec usec
+    millis milliseconds microseconds nanoseconds minutes hours eta fps rss memory
+    """)
 )
 _STATISTICS = frozenset(
-    "total mean avg average std min max median sum p50 p90 p95 p99 user sys cpu unix utc iso "
-    "taken mb gb kb mib gib kib bytes s used peak".split()
+    _words("""
+    total mean avg average std min max median sum p50 p90 p95 p99 user sys cpu unix utc iso
+    taken mb gb kb mib gib kib bytes s used peak
+    """)
 )
 _IDENTITIES = frozenset({"run_id", "job_id", "session_id", "trial_id", "process_id", "exec_id"})
-_MOMENTS = frozenset("created updated saved modified started finished began ended logged".split())
+_MOMENTS = frozenset(
+    _words("""
+    created updated saved modified started finished began ended logged
+    """)
+)
 # With `_s` they are a unit: `train_s`, `fit_s`.
 _WORKS = frozenset(
-    "train training fit fitting predict prediction inference eval evaluation total load loading "
-    "run epoch step iter iteration preprocess preprocessing score scoring setup compile save".split()
+    _words("""
+    train training fit fitting predict prediction inference eval evaluation total load
+    loading run epoch step iter iteration preprocess preprocessing score scoring setup
+    compile save
+    """)
 )
 # `n_seconds` counts what was asked for; `predicted_time` and `time_mae` are results.
 _RESULTS = frozenset(
-    "n num number count pred preds predicted true target actual label labels forecast survival "
-    "feature features mae rmse mse mape loss error".split()
+    _words("""
+    n num number count pred preds predicted true target actual label labels forecast
+    survival feature features mae rmse mse mape loss error
+    """)
 )
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
