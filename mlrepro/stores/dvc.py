@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,8 @@ def init(root: Path) -> None:
         from dvc.repo import Repo  # noqa: PLC0415  0.5 s, paid once for a project
 
         is_below = repo is not None and repo.root != root.resolve()
-        Repo.init(str(root), no_scm=repo is None, subdir=is_below).close()
+        with redirect_stdout(io.StringIO()):  # it greets the user by itself
+            Repo.init(str(root), no_scm=repo is None, subdir=is_below).close()
 
 
 def push(
