@@ -12,7 +12,16 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlrepro.comparators import lightgbm, xgboost
+from mlrepro.comparators import (
+    arrays,
+    directory,
+    lightgbm,
+    numbers,
+    printed,
+    raw_bytes,
+    tables,
+    xgboost,
+)
 from mlrepro.comparators.base import HEAD, Comparator
 from mlrepro.drift import Difference, Tolerance, Verdict
 from mlrepro.errors import ComparisonError
@@ -91,4 +100,14 @@ def _same_bytes(a: Path, b: Path) -> bool:
     return True
 
 
-COMPARATORS: Sequence[Comparator] = (lightgbm.COMPARATOR, xgboost.COMPARATOR)
+COMPARATORS: Sequence[Comparator] = (
+    lightgbm.COMPARATOR,
+    xgboost.COMPARATOR,
+    arrays.COMPARATOR,
+    tables.COMPARATOR,
+    numbers.COMPARATOR,
+    directory.comparator(compare),
+    printed.COMPARATOR,
+    raw_bytes.COMPARATOR,
+)
+"""In the order in which they are asked: a kind that content tells before one that a name tells."""

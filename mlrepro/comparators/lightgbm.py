@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 from mlrepro.comparators import trees
 from mlrepro.comparators.base import Comparator
-from mlrepro.comparators.trees import Ensemble, Field, Rule
+from mlrepro.comparators.ensembles import Ensemble, Field, Rule
 from mlrepro.drift import Difference, Tolerance
 from mlrepro.errors import ComparisonError
 
 if TYPE_CHECKING:
-    from mlrepro.comparators.trees import Array
+    from mlrepro.comparators.ensembles import Array
 
 _METADATA = ("version", "tree_sizes")
-_LISTS = ("feature_names", "monotone_constraints", "max_feature_idx")
+_LISTS = ("feature_names", "monotone_constraints")
 # name in the file, name in reports, unit, rule, whole numbers
 _FIELDS = (
     ("split_feature", "feature", "split", Rule.STRUCTURE, True),
@@ -94,7 +94,7 @@ def _parse(text: str) -> Ensemble:
     metadata = {k: header.pop(k) for k in _METADATA if k in header}
     metadata |= {f"parameters: {k}": v for k, v in _keyed(parameters).items()}
     facts, infos = _facts(header), header.pop("feature_infos", "")
-    facts |= _tail_facts(sections, parameters)
+    facts |= _tail_facts(sections)
     shapes, bounds = _feature_infos(infos)
     fields = (
         Field("feature_infos", "bound", Rule.SCALAR, _array(bounds, whole=False)),
@@ -172,9 +172,7 @@ def _sections(rest: str) -> dict[str, list[str]]:
     return sections
 
 
-def _tail_facts(
-    sections: Mapping[str, list[str]], parameters: list[str]
-) -> dict[str, tuple[str, ...]]:
+def _tail_facts(sections: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
     """Return which sections there are, since a file cut between two of them must not pass."""
     facts = {"sections": tuple(s[4:] for s in sections if s.startswith("has "))}
     if "pandas_categorical" in sections:
@@ -249,8 +247,8 @@ def _fields(blocks: list[dict[str, str]], features: int) -> Iterator[Field]:
     for name, shown, unit, rule, whole in _FIELDS:
         lengths = [len(values) for values in words[name]]
         starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
-        values = _array((w for tree in words.pop(name) for w in tree), whole=whole)
-        fields[name] = Field(shown, unit, rule, values, starts)
+        flat = _array((w for tree in words.pop(name) for w in tree), whole=whole)
+        fields[name] = Field(shown, unit, rule, flat, starts)
     _check_links(fields, np.array([leaves for leaves, _ in counts], dtype=np.int64), features)
     yield from _without_roots(fields)
 
@@ -278,7 +276,7 @@ def _check_links(fields: Mapping[str, Field], leaves: Array, features: int) -> N
     import numpy as np  # noqa: PLC0415  as above
 
     feature = fields["split_feature"].values
-    if feature.size and not (0 <= feature.min() and feature.max() < features):
+    if feature.size and not (feature.min() >= 0 and feature.max() < features):
         raise ValueError("a split asks for a feature that is not there")
     splits = leaves - 1
     tree = np.repeat(np.arange(len(leaves)), splits)
@@ -309,7 +307,7 @@ def _check_categories(fields: Mapping[str, Field]) -> None:
     if not ((which >= 0) & (which < limit[(kinds & 1) == 1]) & (which == np.floor(which))).all():
         raise ValueError("a categorical split names a set of categories that is not there")
     for i in np.flatnonzero(limits):
-        edges = _segment(boundaries, int(i))
+        edges = boundaries.segment(int(i))
         if edges[0] != 0 or (np.diff(edges) < 0).any() or edges[-1] != sets.lengths(trees_count)[i]:
             raise ValueError(f"tree {i} has cat_boundaries that do not fit its cat_threshold")
 
@@ -320,18 +318,12 @@ def _check_linear(fields: Mapping[str, Field], features: int) -> None:
     counts, used = fields["num_features"], fields["leaf_features"]
     if counts.values.size and counts.values.min() < 0:
         raise ValueError("a leaf has fewer than no features")
-    if used.values.size and not (0 <= used.values.min() and used.values.max() < features):
+    if used.values.size and not (used.values.min() >= 0 and used.values.max() < features):
         raise ValueError("a linear leaf asks for a feature that is not there")
-    assert counts.starts is not None  # noqa: S101  for mypy: set by _fields
-    totals = np.concatenate([[0], np.cumsum(counts.values)])[counts.starts]
+    totals = np.concatenate([[0], np.cumsum(counts.values)])[counts.edges]
     for name in ("leaf_features", "leaf_coeff"):
         if not np.array_equal(np.diff(totals), fields[name].lengths(len(totals) - 1)):
             raise ValueError(f"num_features does not fit {name}")
-
-
-def _segment(a: Field, tree: int) -> Array:
-    assert a.starts is not None  # noqa: S101  for mypy: set by _fields
-    return a.values[a.starts[tree] : a.starts[tree + 1]]
 
 
 def _without_roots(fields: Mapping[str, Field]) -> Iterator[Field]:
@@ -342,13 +334,10 @@ def _without_roots(fields: Mapping[str, Field]) -> Iterator[Field]:
         if name not in _ROOT:
             yield a
             continue
-        assert a.starts is not None  # noqa: S101  for mypy: set by _fields
-        lengths = np.diff(a.starts)
-        roots = a.starts[:-1][lengths > 0]
+        lengths = np.diff(a.edges)
+        roots = a.edges[:-1][lengths > 0]
         ends = np.concatenate([[0], np.cumsum(lengths > 0)])
         yield Field(f"root's {a.name}", "split", Rule.NOTE, a.values[roots], ends)
         inner = a.values.copy()
         inner[roots] = 0.0
         yield Field(a.name, a.unit, a.rule, inner, a.starts)
-
-

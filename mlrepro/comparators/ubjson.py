@@ -12,7 +12,15 @@ from typing import Any
 
 _INTEGERS = {b"i": ">b", b"U": ">B", b"I": ">h", b"l": ">i", b"L": ">q"}
 _NUMBERS = {**_INTEGERS, b"d": ">f", b"D": ">d"}
-_ARRAYS = {b"i": ">i1", b"U": ">u1", b"I": ">i2", b"l": ">i4", b"L": ">i8", b"d": ">f4", b"D": ">f8"}
+_ARRAYS = {
+    b"i": ">i1",
+    b"U": ">u1",
+    b"I": ">i2",
+    b"l": ">i4",
+    b"L": ">i8",
+    b"d": ">f4",
+    b"D": ">f8",
+}
 _WORDS = {b"Z": None, b"T": True, b"F": False}
 _DEEPEST = 64  # XGBoost nests nine deep
 

@@ -17,20 +17,35 @@ from typing import TYPE_CHECKING, Any
 
 from mlrepro.comparators import trees, ubjson
 from mlrepro.comparators.base import Comparator
-from mlrepro.comparators.trees import Ensemble, Field, Rule
+from mlrepro.comparators.ensembles import Ensemble, Field, Rule
 from mlrepro.drift import Difference, Tolerance
 from mlrepro.errors import ComparisonError
 
 if TYPE_CHECKING:
-    from mlrepro.comparators.trees import Array
+    from mlrepro.comparators.ensembles import Array
 
 _JSON = re.compile(rb'\s*\{.*?"learner"\s*:\s*\{\s*"(attributes|feature_names)"', re.DOTALL)
 _UBJSON = re.compile(rb"\{[iUIlL].{0,8}learner\{", re.DOTALL)
-_WHOLE = ("left_children", "right_children", "parents", "split_indices", "split_type", "default_left")
+_FRACTION = re.compile(r"[-+]?\d+(\.\d+([eE][-+]?\d+)?|[eE][-+]?\d+)")
+_WHOLE = (
+    "left_children",
+    "right_children",
+    "parents",
+    "split_indices",
+    "split_type",
+    "default_left",
+)
 _CATEGORIES = ("categories", "categories_nodes", "categories_segments", "categories_sizes")
 _REAL = ("split_conditions", "base_weights", "sum_hessian", "loss_changes", "leaf_weights")
 _LATER = ("leaf_weights", "split_type", *_CATEGORIES)  # fields that older versions do not write
-_LEARNER = {"attributes", "feature_names", "feature_types", "gradient_booster", "learner_model_param", "objective"}
+_LEARNER = {
+    "attributes",
+    "feature_names",
+    "feature_types",
+    "gradient_booster",
+    "learner_model_param",
+    "objective",
+}
 
 
 def recognises(_path: Path, head: bytes) -> bool:
@@ -59,7 +74,9 @@ def read(path: Path) -> Ensemble:
         binary = _UBJSON.match(data[:64])
         return _model(ubjson.read(data) if binary else json.loads(data, object_pairs_hook=_unique))
     except KeyError as error:
-        raise ComparisonError(f"`{path.name}` is no sound XGBoost model: it lacks {error}") from error
+        raise ComparisonError(
+            f"`{path.name}` is no sound XGBoost model: it lacks {error}"
+        ) from error
     except (ValueError, OverflowError, RecursionError) as error:
         raise ComparisonError(f"`{path.name}` is no sound XGBoost model: {error}") from error
 
@@ -100,10 +117,10 @@ def _attributes(found: Mapping[str, Any]) -> tuple[dict[str, tuple[str, ...]], l
     facts: dict[str, tuple[str, ...]] = {}
     scalars: list[float] = []
     for key, value in sorted(found.items()):
-        try:
-            scalars.append(float(value)) if not str(value).lstrip("-").isdigit() else int("x")
+        if _FRACTION.fullmatch(str(value)):
+            scalars.append(float(value))
             facts[f"attributes: {key}"] = ("a number",)
-        except (TypeError, ValueError):
+        else:
             facts[f"attributes: {key}"] = (str(value),)
     return facts, scalars
 
@@ -130,8 +147,8 @@ def _booster(
         raise ValueError("weight_drop has not one value for each tree")
     parameters = dict(_dict(model.pop("gbtree_model_param"), "gbtree_model_param"))
     _check_forest(model, _integer(parameters["num_trees"]), len(forest))
-    if "cats" in model and _is_empty(model["cats"]):
-        del model["cats"]
+    if not _is_empty(cats := model.pop("cats", {})):
+        facts["cats"] = tuple(f"{k}: {' '.join(v)}" for k, v in _flat(cats, "cats").items())
     facts |= _flat(parameters, "gbtree_model_param") | _flat(model, "model")
     return facts, (*drops, *_fields([_dict(t, "tree") for t in forest], features)), len(forest)
 
@@ -141,7 +158,7 @@ def _check_forest(model: Mapping[str, Any], stated: int, count: int) -> None:
         raise ValueError(f"it states {stated} trees and holds {count}")
     if len(_numbers(model["tree_info"], "tree_info")) != count:
         raise ValueError("tree_info has not one value for each tree")
-    rounds = list(_numbers(model.get("iteration_indptr", []), "iteration_indptr"))
+    rounds = _array(model.get("iteration_indptr", []), whole=True).tolist()
     if rounds and (rounds[0] != 0 or rounds[-1] != count or rounds != sorted(rounds)):
         raise ValueError("iteration_indptr does not fit the number of trees")
 
@@ -162,11 +179,13 @@ def _fields(forest: Sequence[Mapping[str, Any]], features: int) -> Iterator[Fiel
     columns = {k: _Column.of(forest, k) for k in (*_WHOLE, *_CATEGORIES, *_REAL)}
     params = [_dict(tree["tree_param"], "tree_param") for tree in forest]
     nodes = np.array([_integer(p["num_nodes"]) for p in params], dtype=np.int64)
-    wide = np.array([max(_integer(p.get("size_leaf_vector", 1)), 1) for p in params], dtype=np.int64)
+    wide = np.array(
+        [max(_integer(p.get("size_leaf_vector", 1)), 1) for p in params], dtype=np.int64
+    )
     if nodes.size and (nodes.min() < 1 or nodes.max() > 2**31 or wide.max() > 2**31):
         raise ValueError("a tree states an impossible number of nodes")
     _check_lengths(columns, nodes, wide)
-    left, right = columns["left_children"].values, columns["right_children"].values
+    left = columns["left_children"].values
     leaf = left == -1
     _check_links(columns, np.repeat(nodes, nodes), leaf, features)
     starts = columns["left_children"].starts
@@ -236,10 +255,12 @@ class _Column:
         optional = key in _LATER or key in ("sum_hessian", "loss_changes")
         lists = [_numbers(t.get(key, []) if optional else t[key], key) for t in forest]
         starts = np.cumsum([0, *map(len, lists)], dtype=np.int64)
+        values: Any
         if lists and all(isinstance(part, np.ndarray) for part in lists):
             values = np.concatenate(lists)
         else:
-            values = list(itertools.chain.from_iterable(lists))
+            plain = (p if isinstance(p, list) else p.tolist() for p in lists)
+            values = list(itertools.chain.from_iterable(plain))
         return cls(_array(values, whole=key not in _REAL), starts)
 
     def lengths(self) -> Array:
@@ -294,7 +315,10 @@ def _check_links(columns: Mapping[str, _Column], nodes: Array, leaf: Array, feat
 def _base_score(value: Any) -> Array:
     """Return base_score, which has been a number, text, and a list in text."""
     values = json.loads(value) if isinstance(value, str) else value
-    return _array(values if isinstance(values, list) else [values], whole=False)
+    values = values if isinstance(values, list) else [values]
+    if len({str(v) for v in values}) == 1:  # one for each class or target, or one for all of them
+        values = values[:1]
+    return _array(values, whole=False)
 
 
 def _array(values: Any, *, whole: bool, single: bool = True) -> Array:
@@ -313,7 +337,9 @@ def _array(values: Any, *, whole: bool, single: bool = True) -> Array:
 def _flat(value: Any, where: str) -> dict[str, tuple[str, ...]]:
     """Return everything below a dict as facts, however deep."""
     if isinstance(value, dict):
-        return {k: v for key in sorted(value) for k, v in _flat(value[key], f"{where}: {key}").items()}
+        return {
+            k: v for key in sorted(value) for k, v in _flat(value[key], f"{where}: {key}").items()
+        }
     if isinstance(value, list) and not any(isinstance(v, dict) for v in value):
         return {where: tuple(map(str, value))}
     if isinstance(value, list):
