@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import enum
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -205,6 +206,8 @@ class Pair:
             verdict = Verdict.DRIFTED if beyond.any() else Verdict.CLOSE
             at = int((beyond if beyond.any() else moved).argmax())
             tree, first = self.shown(at)
+            if self.a.starts is None and self.a.rule is Rule.STATISTIC:
+                tree = sys.maxsize  # sums over all trees: a tree that differs comes first
             yield Part(self.difference(moved, verdict, first), tree)
 
     def difference(self, moved: Array, verdict: Verdict, first: str) -> Difference:
@@ -246,8 +249,8 @@ class Pair:
             where = self.a.place(int(self.at[int((distance / scale).argmax())]))[1]
             largest = float((distance / scale).max())
             yield Measure(f"{name}, largest / {unit}", largest, where=where)
-            if self.x.dtype.kind == "f" and not odd.all():
-                near = moved & ~odd
+            near = moved & ~odd
+            if self.x.dtype.kind == "f" and near.any():
                 ulps = float(np.median(_ulps(self.x[near], self.y[near])))
                 yield Measure(f"{name}, median of those that differ", ulps, "ULP")
 
@@ -317,7 +320,8 @@ def _ulps(x: Array, y: Array) -> Array:
 
     def ordered(values: Array) -> Array:
         bits: Any = values.view(kind)
-        return np.where(bits & sign, ~bits, bits | sign)
+        counted: Array = np.where(bits & sign, ~bits, bits | sign)
+        return counted
 
     left, right = ordered(x), ordered(y)
     apart: Array = np.where(left > right, left - right, right - left)

@@ -156,9 +156,10 @@ def _booster(
 def _check_forest(model: Mapping[str, Any], stated: int, count: int) -> None:
     if stated != count:
         raise ValueError(f"it states {stated} trees and holds {count}")
-    if len(_numbers(model["tree_info"], "tree_info")) != count:
+    if len(_array(_numbers(model["tree_info"], "tree_info"), whole=True)) != count:
         raise ValueError("tree_info has not one value for each tree")
-    rounds = _array(model.get("iteration_indptr", []), whole=True).tolist()
+    rounds = _numbers(model.get("iteration_indptr", []), "iteration_indptr")
+    rounds = _array(rounds, whole=True).tolist()
     if rounds and (rounds[0] != 0 or rounds[-1] != count or rounds != sorted(rounds)):
         raise ValueError("iteration_indptr does not fit the number of trees")
 
