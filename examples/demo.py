@@ -37,7 +37,9 @@ def call(person: str, folder: Path, line: str, *, expect: int = 0) -> None:
         "DVC_SITE_CACHE_DIR": str(home / ".dvc-site"),
     }
     print(f"{person}$ {line}", flush=True)
-    done = subprocess.run(shlex.split(line), cwd=folder, env=variables, check=False)
+    done = subprocess.run(
+        shlex.split(line), cwd=folder, env=variables, stderr=subprocess.STDOUT, check=False
+    )
     if done.returncode != expect:
         sys.exit(f"demo: `{line}` exited {done.returncode} instead of {expect}")
 

@@ -38,7 +38,7 @@ def decide(here: Place, found: Sequence[Output], *, keep: bool) -> dict[str, Kep
         hidden = {output.path + ".dvc", output.path + SUFFIX} & ignored
         if output.role is not Role.WEIGHTS or not keep or hidden or not here.has_dvc:
             return Kept.LEDGER
-        return Kept.POINTER
+        return Kept.LEDGER if dvc.obstacle(here.root, here.root / output.path) else Kept.POINTER
 
     return {o.path: one(o) for o in found}
 

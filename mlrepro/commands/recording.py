@@ -39,7 +39,7 @@ from mlrepro.manifest import (
     Status,
 )
 from mlrepro.process import Ended
-from mlrepro.stores import git, ledger
+from mlrepro.stores import dvc, git, ledger
 from mlrepro.stores.place import Place
 from mlrepro.stores.statcache import StatCache
 
@@ -248,8 +248,12 @@ def _store(
     for output in found:
         how = kept[output.path]
         try:
+            pointed = how is Kept.POINTER
             stored = here.stores.add(
-                here.root / output.path, into_dvc=how is Kept.POINTER, cache=cache
+                here.root / output.path,
+                into_dvc=pointed,
+                ignore=dvc.ignore_rules(here.root) if pointed else None,
+                cache=cache,
             )
         except (OSError, MlreproError) as error:
             lost.append(f"{output.path} could not be stored: {_sentence(error)}")

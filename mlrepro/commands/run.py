@@ -125,8 +125,8 @@ def _prepare(
     if here.repo:
         try:
             snapshot = code.snapshot(here.repo, work=work.name)
-        except (MlreproError, OSError) as error:
-            troubles.append(f"the code could not be recorded: {error}")
+        except Exception as error:  # noqa: BLE001  recording never stands in the way of a training
+            troubles.append(f"the code could not be recorded: {str(error) or type(error).__name__}")
     else:
         troubles.append(f"the code could not be recorded: `{here.root}` cannot be written to")
     now = time.time()

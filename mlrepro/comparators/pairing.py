@@ -12,7 +12,11 @@ _MONTH = r"(?:0[1-9]|1[0-2])"
 _HOURS = r"(?:[01]\d|2[0-3])"
 _SIXTY = r"[0-5]\d"
 
-DATE = rf"(?:{_YEAR}-{_MONTH}-{_DAY}|{_YEAR}/{_MONTH}/{_DAY}|{_YEAR}\.{_MONTH}\.{_DAY}|{_YEAR}_{_MONTH}_{_DAY}|{_YEAR}{_MONTH}{_DAY})"
+DATE = (
+    "(?:"
+    + "|".join(f"{_YEAR}{dash}{_MONTH}{dash}{_DAY}" for dash in ("-", "/", r"\.", "_", ""))
+    + ")"
+)
 CLOCK = rf"(?:{_HOURS}[:.\-_h]{_SIXTY}(?:[:.\-_m]{_SIXTY}s?)?|{_HOURS}{_SIXTY}(?:{_SIXTY})?)"
 ZONE = r"(?:[.,]\d{1,9}|[-_]\d{6})?(?:Z|[ ]?[+-]\d{2}:?\d{2})?"
 STAMP = rf"(?:{DATE}(?:[T _\-]{{1,2}}{CLOCK}{ZONE})?)"

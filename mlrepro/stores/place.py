@@ -78,7 +78,7 @@ def strict(start: Path) -> Place:
 
 
 def _at(root: Path, repo: git.Repository | None) -> Place:
-    return Place(root, repo, objects.stores(dvc.cache_dir(root)), dvc.is_initialised(root))
+    return Place(root, repo, dvc.stores(root), dvc.is_initialised(root))
 
 
 def digest(path: Path) -> Digest:
