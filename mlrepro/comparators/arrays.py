@@ -30,7 +30,8 @@ _LIMITS = {"float64": 1e-6, "float32": 1e-5, "float16": 1e-3}
 # What numpy and zipfile raise for damaged files, tried by fuzzing.
 _DAMAGE = (
     ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
-    SyntaxError, tokenize.TokenError, TypeError, KeyError, OverflowError, MemoryError, AttributeError, OSError,
+    SyntaxError, tokenize.TokenError, TypeError, KeyError, OverflowError, MemoryError,
+    AttributeError, OSError,
 )  # fmt: skip
 
 

@@ -92,9 +92,8 @@ class Column:
         unequal = [i for i, (s, t) in enumerate(zip(a, b, strict=True)) if s != t]
         if unequal and not self.found.set_aside:
             at = unequal[0]
-            self.found.metadata.append(
-                f"row {start + at + 1}, column {self.name}: {show(a[at])} → {show(b[at])} (a time, set aside)"
-            )
+            change = f"{show(a[at])} → {show(b[at])} (a time, set aside)"
+            self.found.metadata.append(f"row {start + at + 1}, column {self.name}: {change}")
         self.found.set_aside += len(unequal)
 
     def _note(self, row: int, a: str, b: str) -> None:

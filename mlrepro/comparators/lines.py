@@ -23,7 +23,8 @@ _DAYS = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*"
 _KINDS = (
     (
         "progress",
-        r"(?:\d+%\s?)?\|[ █▏▎▍▌▋▊▉#=>\-.·]*[█▏▎▍▌▋▊▉#=>][ █▏▎▍▌▋▊▉#=>\-.·]*\|(?:\s*\d[\d.]*[kMG]?/\d[\d.]*[kMG]?)?"
+        r"(?:\d+%\s?)?\|[ █▏▎▍▌▋▊▉#=>\-.·]*[█▏▎▍▌▋▊▉#=>][ █▏▎▍▌▋▊▉#=>\-.·]*\|"
+        r"(?:\s*\d[\d.]*[kMG]?/\d[\d.]*[kMG]?)?"
         r"(?:\s*\[[\d:?]+<[\d:?]+,\s*[\d.?]+\s?[A-Za-z]*/[A-Za-z]+)?"
         r"|\d+%\|\s*\|\s*\d+/\d+(?:\s*\[[\d:?]+<[\d:?]+,\s*[\d.?]+\s?[A-Za-z]*/[A-Za-z]+)?"
         r"|\d+[a-z]*\s?\[\d+:\d\d(?::\d\d)?,\s*[\d.?]+\s?[A-Za-z]*/[A-Za-z]+\]"
@@ -53,9 +54,8 @@ _KINDS = (
     ),
     (
         "memory size",
-        rf"(?<=[a-zA-Z:= (])(?P<ram>(?i:memory|mem|rss|vram|ram|heap)(?:\s?(?:usage|used|peak|allocated|reserved))?"
-        rf"[^\d\n]{{0,12}}){_NUMBER}\+?\s?(?i:[kmgt]?i?b|bytes)?(?!\w)"
-        rf"|^(?i:memory|mem|rss|vram|ram|heap)[^\d\n]{{0,16}}{_NUMBER}\+?\s?(?i:[kmgt]?i?b|bytes)?(?!\w)",
+        rf"(?:(?<=[:= (])|^)(?i:memory|mem|rss|vram|ram|heap)[^\d\n]{{0,24}}{_NUMBER}"
+        r"\+?\s?(?i:[kmgt]?i?b|bytes)?(?!\w)",
     ),
     ("process id", r"(?i:\bpid[ :=]*|\bprocess[ #:=]+)\d+\b"),
     (
@@ -76,10 +76,11 @@ _SCAN_PLAIN = re.compile(
 )
 _RARE = re.compile(
     r"[|/\\━╸╺?]|0x|\[[=>.]{5}|[0-9a-f]{8}-| per "
-    r"|(?i:mem|rss|ram|heap|pid|process|nan|inf|localhost)"
+    r"|[Mm]em|MEM|RSS|[Rr]ss|RAM|[Rr]am|[Hh]eap|[Pp]id|PID|[Pp]rocess|[Nn]an|N[Aa]N|[Ii]nf|INF|localhost"
     r"|(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 )
 _SPLIT = re.compile(r"[,;|\t(){}\[\]]|\s{2,}")
+_PLACEHOLDER = re.compile(r"<[a-z ]+>")
 _SPACES = re.compile(r"\s+")
 # A number in one of these has a time's name or a verb of time before it: `took 3.2`.
 _TOOK = re.compile(r"(?i)\b(?:took|taken|finished in|done in|completed in)\W*$")
@@ -110,35 +111,34 @@ class Line:
     masked: str
     numbers: tuple[Number, ...]
     asides: tuple[tuple[str, str], ...]
-    words: bool
 
     @property
     def is_aside(self) -> bool:
         """Whether nothing is left of the line once times, bars and paths are set aside."""
-        return bool(self.asides) and not self.numbers and not self.words
+        words = _PLACEHOLDER.sub("", self.masked)
+        return bool(self.asides) and not self.numbers and not any(map(str.isalpha, words))
 
 
-def scan(text: str, number: int) -> Line:
-    """Take a line apart."""
-    masked, numbers, asides, words = _scan(text)
-    return Line(text, number, masked, numbers, asides, words)
+Parts = tuple[str, tuple[Number, ...], tuple[tuple[str, str], ...]]
 
 
-_Parts = tuple[str, tuple[Number, ...], tuple[tuple[str, str], ...], bool]
+def scan(text: str, number: int, *, known: dict[str, Parts]) -> Line:
+    """Take a line apart, unless it is `known`: most rebuilt lines are equal to a recorded one."""
+    parts = known.get(text)
+    if parts is None:
+        parts = known[text] = _scan(text)
+    return Line(text, number, *parts)
 
 
-# Most lines of a rebuilt text are those of the recorded one, so each is taken apart once.
-@functools.lru_cache(maxsize=1 << 16)
-def _scan(text: str) -> _Parts:
+def _scan(text: str) -> Parts:
     masked: list[str] = []
     numbers: list[Number] = []
     asides: list[tuple[str, str]] = []
-    at, words = 0, False
+    at = 0
     pattern = _SCAN if _RARE.search(text) else _SCAN_PLAIN
     for match in pattern.finditer(text):
         before = text[at : match.start()]
         at = match.end()
-        words = words or any(map(str.isalpha, before))
         kind = (match.lastgroup or "").replace("_", " ")
         if kind in ("number", "special"):
             label, timed = _meaning(before)
@@ -149,8 +149,7 @@ def _scan(text: str) -> _Parts:
         else:
             asides.append((_PLURALS.get(kind, f"{kind}s"), match[0]))
     masked.append(text[at:])
-    words = words or any(map(str.isalpha, text[at:]))
-    return _SPACES.sub(" ", "".join(masked)).strip(), tuple(numbers), tuple(asides), words
+    return _SPACES.sub(" ", "".join(masked)).strip(), tuple(numbers), tuple(asides)
 
 
 _PLURALS = {"address": "addresses", "progress": "progress bars"}

@@ -68,16 +68,20 @@ class _Walk:
 
     def values(self, a: Any, b: Any, path: str, *, timed: bool = False) -> None:
         """Compare two values of any type."""
-        if isinstance(a, (dict, list, tuple)) and type(a) is type(b):
-            if (id(a), id(b)) in self.met:  # a YAML alias: met before, or a ring, or a bomb
-                return
-            self.met.add((id(a), id(b)))
-            if isinstance(a, dict):
+        if isinstance(a, dict) and isinstance(b, dict):
+            if self._is_new(a, b):
                 self._mappings(a, b, path, timed)
-            else:
+        elif isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+            if self._is_new(a, b):
                 self._lists(a, b, path, timed)
         else:
             self._leaves(a, b, path, timed)
+
+    def _is_new(self, a: Any, b: Any) -> bool:
+        """Say whether two containers are met first; YAML's aliases make rings and bombs."""
+        new = (id(a), id(b)) not in self.met
+        self.met.add((id(a), id(b)))
+        return new
 
     def _mappings(self, a: dict[Any, Any], b: dict[Any, Any], path: str, timed: bool) -> None:
         for key, value in a.items():

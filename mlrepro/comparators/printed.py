@@ -1,4 +1,4 @@
-"""Printed: standard output and plain logs, aligned line by line, their numbers compared as numbers."""
+"""Printed: standard output and plain logs, aligned line by line, numbers compared as numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlrepro.comparators.alignment import align
 from mlrepro.comparators.base import Comparator
-from mlrepro.comparators.lines import Line, Number, scan
+from mlrepro.comparators.lines import Line, Number, Parts, scan
 from mlrepro.comparators.values import LISTED, Findings, relative, scalars_close, show
 from mlrepro.drift import Difference, Measure, Tolerance
 from mlrepro.errors import ComparisonError
@@ -34,7 +34,8 @@ def _recognises(path: Path, head: bytes) -> bool:  # noqa: ARG001  known by what
 
 
 def _compare(recorded: Path, rebuilt: Path, tolerance: Tolerance) -> Difference:
-    a, b = _Text(_read(recorded)), _Text(_read(rebuilt))
+    known: dict[str, Parts] = {}
+    a, b = _Text(_read(recorded), known), _Text(_read(rebuilt), known)
     found = _Comparison(tolerance)
     for i, j in align([line.masked for line in a.lines], [line.masked for line in b.lines]):
         found.lines(a.lines[i] if i is not None else None, b.lines[j] if j is not None else None)
@@ -53,7 +54,7 @@ def _read(path: Path) -> str:
 class _Text:
     """A text as a terminal left it: `lines` that may hold results, and `asides` that do not."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, known: dict[str, Parts]) -> None:
         self.lines: list[Line] = []
         self.asides: Counter[str] = Counter()
         quoted = False  # the source line that Python prints below a warning
@@ -67,7 +68,7 @@ class _Text:
                 and not (quoted and last.startswith("  "))
                 and not last.startswith(_ADVICE)
             ):
-                self.lines.append(scan(last, number))
+                self.lines.append(scan(last, number, known=known))
             quoted = bool(aside) and not aside.startswith("LightGBM")
 
 

@@ -31,15 +31,15 @@ class Moments:
             return
         mean = float(x.mean())
         delta, count = mean - self.mean, self.count + len(x)
-        self.squares += float(((x - mean) ** 2).sum()) + delta**2 * self.count * len(x) / count
+        self.squares += float(((x - mean) ** 2).sum()) + delta * delta * self.count * len(x) / count
         self.mean += delta * len(x) / count
         self.count = count
         self.largest = max(self.largest, float(abs(x).max()))
 
     def std(self, epsilon: float) -> float:
-        """Return the standard deviation; 0 where it is only the rounding of a constant."""
+        """Return the standard deviation; 0 where it overflows or is the rounding of a constant."""
         std = math.sqrt(self.squares / self.count) if self.count else 0.0
-        return std if std > 8 * epsilon * self.largest else 0.0
+        return std if 8 * epsilon * self.largest < std < math.inf else 0.0
 
 
 @dataclass
