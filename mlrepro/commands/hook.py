@@ -5,20 +5,17 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlrepro.commands import staged
-from mlrepro.commands.hookscripts import install, uninstall
+from mlrepro.commands import hookquick, staged
 from mlrepro.stores import git
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mlrepro.commands.hookchecks import HookReport
     from mlrepro.stores.git import Repository
-
-__all__ = ["check", "install", "trailers", "uninstall"]
 
 TRAILER = "Mlrepro-Run"
 _SUFFIX = ".mlrepro.yaml"
@@ -26,6 +23,44 @@ _SHORT = 12
 # The head of a manifest, which `check` has read in full: here YAML would cost another 20 ms.
 _ID = re.compile(rb"^id: ['\"]?([0-9a-f]{64})['\"]?\s*$", re.MULTILINE)
 _LARGEST = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong with a commit.
+
+    Attributes
+    ----------
+    sentence : str
+        What it is, on one line.
+    hint : str
+        What to do about it, on one line.
+    """
+
+    sentence: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class HookReport:
+    """What the hook has to say: refusals stop the commit, warnings do not."""
+
+    refusals: tuple[Finding, ...] = ()
+    warnings: tuple[Finding, ...] = ()
+
+
+def install(root: Path) -> tuple[str, ...]:
+    """Install the hooks and return those that are new; see `mlrepro.commands.hookscripts`."""
+    from mlrepro.commands import hookscripts  # noqa: PLC0415  12 ms that no commit has to pay
+
+    return hookscripts.install(root)
+
+
+def uninstall(root: Path) -> tuple[str, ...]:
+    """Remove the hooks, restore what was there, and return the names of those removed."""
+    from mlrepro.commands import hookscripts  # noqa: PLC0415  see `install`
+
+    return hookscripts.uninstall(root)
 
 
 def check(start: Path, *, files: Sequence[str] | None = None) -> HookReport:
@@ -46,9 +81,13 @@ def check(start: Path, *, files: Sequence[str] | None = None) -> HookReport:
     ConfigError
         If the list of what is let through cannot be read.
     """
-    from mlrepro.commands import hookchecks  # noqa: PLC0415  60 ms, not paid for the trailers
+    repo = git.open_repository(start)
+    changes = staged.changes(repo, paths=files or ())
+    if files is None and (not changes or hookquick.is_in_order(repo, changes)):
+        return HookReport()
+    from mlrepro.commands import hookchecks  # noqa: PLC0415  80 ms that few commits have to pay
 
-    return hookchecks.check(start, files=files)
+    return hookchecks.check(repo, changes, files=files or ())
 
 
 def trailers(

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 from mlrepro.commands import hookcode, staged
+from mlrepro.commands.hook import Finding, HookReport
 from mlrepro.commands.hooknames import is_allowed, looks_like_model, may_be_model, shown
 from mlrepro.commands.staged import Change
 from mlrepro.errors import ManifestError, MlreproError, RefNotFoundError
@@ -22,30 +22,6 @@ from mlrepro.stores.git import Repository
 _LARGEST_MODEL = 2 * 2**30
 _HEAD = 2048
 _LET_THROUGH = "list it under `allow` in `[tool.mlrepro.hook]` of pyproject.toml"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that is wrong with a commit.
-
-    Attributes
-    ----------
-    sentence : str
-        What it is, on one line.
-    hint : str
-        What to do about it, on one line.
-    """
-
-    sentence: str
-    hint: str
-
-
-@dataclass(frozen=True)
-class HookReport:
-    """What the hook has to say: refusals stop the commit, warnings do not."""
-
-    refusals: tuple[Finding, ...] = ()
-    warnings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -158,12 +134,11 @@ class _Desk:
         return run if artifact and artifact.role is Role.WEIGHTS else ""
 
 
-def check(start: Path, *, files: Sequence[str] | None = None) -> HookReport:
-    """Judge what is staged; see `mlrepro.commands.hook.check`."""
-    repo = git.open_repository(start)
-    changes = _changes(repo, files)
-    if not changes:
-        return HookReport()
+def check(repo: Repository, changes: Sequence[Change], *, files: Sequence[str] = ()) -> HookReport:
+    """Judge what is staged, and files as if they were staged; see `mlrepro.commands.hook`."""
+    changed = {c.path for c in changes}
+    same = staged.entries(repo, [f for f in files if f not in changed])
+    changes = (*changes, *(Change(path, "100644", blob, blob) for path, blob in same.items()))
     desk = _Desk(repo, tuple(_models(repo, changes)), changes)
     for model in desk.models:
         _judge(desk, model)
@@ -183,15 +158,6 @@ def _report(desk: _Desk) -> HookReport:
     return HookReport(refusals, (*warnings, *desk.warnings))
 
 
-def _changes(repo: Repository, files: Sequence[str] | None) -> tuple[Change, ...]:
-    if files is None:
-        return staged.changes(repo)
-    changed = {c.path: c for c in staged.changes(repo, paths=files)}
-    blobs = staged.entries(repo, [f for f in files if f not in changed])
-    same = [Change(path, "100644", blob, blob) for path, blob in blobs.items()]
-    return (*changed.values(), *same)
-
-
 def _models(repo: Repository, changes: Sequence[Change]) -> Iterator[_Model]:
     """Group what is staged by the model that it belongs to."""
     found: dict[str, dict[str, Change]] = {}
@@ -199,9 +165,11 @@ def _models(repo: Repository, changes: Sequence[Change]) -> Iterator[_Model]:
         for suffix in (DVC, SUFFIX):
             if change.path.endswith(suffix):
                 found.setdefault(change.path.removesuffix(suffix), {})[suffix] = change
-    for change in changes:
-        if change.path in found:
-            found[change.path][""] = change
+    others = {c.path: c for c in changes if not c.path.endswith((DVC, SUFFIX))}
+    known = staged.entries(repo, [path + SUFFIX for path in others])
+    for path, change in others.items():
+        if path in found or path + SUFFIX in known:
+            found.setdefault(path, {})[""] = change
     for change in _new_models(repo, [c for c in changes if c.is_new and c.path not in found]):
         found[change.path] = {"": change}
     blobs = staged.entries(repo, [path + s for path in found for s in ("", DVC, SUFFIX)])

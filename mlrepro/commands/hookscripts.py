@@ -55,10 +55,31 @@ echo 'mlrepro: warning: not found, so `{name}` did nothing' >&2
 echo '  hint: install mlrepro and repeat `mlrepro hook install`' >&2
 """
 
-# Spares starting Python where neither this commit nor one that it may amend has a model.
-_TRAILERS_ONLY = """\
-unchanged() {{ git diff --cached --quiet "$1" -- '*.mlrepro.yaml' 2>/dev/null; }}
-unchanged HEAD && unchanged HEAD^ && exit 0
+# Spares starting Python (80 ms) where neither this commit nor one that it may amend has a model,
+# and for a plain `git commit -m`. Editors, amends and merges are left to `hook.trailers`.
+_PLAIN_TRAILERS = """\
+manifests() { git diff --cached --no-renames --no-ext-diff "$@" -- '*.mlrepro.yaml' 2>/dev/null; }
+manifests --quiet HEAD
+changed=$?
+[ $changed -eq 0 ] && manifests --quiet HEAD^ && exit 0
+git=$(tr '\\0' ' ' </proc/$PPID/cmdline || ps -ww -o args= -p $PPID) 2>/dev/null
+case "$2 $git" in
+*--am*) ;;
+"message git "*commit*)
+    [ $changed -eq 0 ] && exit 0
+    runs=$(manifests -U0 --no-color --no-textconv --text HEAD |
+        sed -n "s/^+id: '*\\([0-9a-f]\\{12\\}\\)[0-9a-f]\\{52\\}'*$/\\1/p")
+    if [ "$runs" ] && [ ! -e "$(git rev-parse --git-path MERGE_HEAD)" ]; then
+        message=$1
+        set --
+        for run in $runs; do
+            set -- "$@" --trailer "Mlrepro-Run: $run"
+        done
+        exec git interpret-trailers --in-place --no-divider --if-exists addIfDifferent \\
+            "$@" -- "$message"
+    fi
+    ;;
+esac
 """
 
 # Our trailer must not make a message of one that the user left empty to give the commit up.
@@ -69,11 +90,7 @@ if grep -q '^Mlrepro-Run: ' "$1" && ! sed '/^# -* >8 -*$/,$d' "$1" |
 fi
 """
 
-_BODIES = {
-    "pre-commit": _CALL,
-    "prepare-commit-msg": _TRAILERS_ONLY + _CALL,
-    "commit-msg": _EMPTY,
-}
+_BEFORE = {"pre-commit": "", "prepare-commit-msg": _PLAIN_TRAILERS}
 
 
 def install(root: Path) -> tuple[str, ...]:
@@ -127,9 +144,10 @@ def uninstall(root: Path) -> tuple[str, ...]:
 
 def script(name: str) -> str:
     """Return the text of an installed hook."""
-    python = shlex.quote(sys.executable)
-    body = _BODIES[name].format(name=name, python=python) if name != "commit-msg" else _EMPTY
-    return _HEAD.format(mark=_MARK, name=name, suffix=CHAINED) + body
+    head = _HEAD.format(mark=_MARK, name=name, suffix=CHAINED)
+    if name not in _BEFORE:
+        return head + _EMPTY
+    return head + _BEFORE[name] + _CALL.format(name=name, python=shlex.quote(sys.executable))
 
 
 def _install_one(hook: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlrepro.stores import git
@@ -11,7 +11,10 @@ from mlrepro.stores.git import Repository
 
 _REGULAR = ("100644", "100755")
 _MANY = 400  # paths on one command line
-_RAW = ("diff-index", "--cached", "--raw", "-z", "--no-renames", "--ignore-submodules=all")
+_RAW = (
+    "diff", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", "--no-ext-diff",
+    "--ignore-submodules=all",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,19 +65,19 @@ def matching(repo: Repository, *arguments: str) -> list[str]:
 
 
 def changes(repo: Repository, against: str = "", paths: Iterable[str] = ()) -> tuple[Change, ...]:
-    """Return how the index differs from a commit or tree; from HEAD by default.
+    """Return how the index differs from a commit or tree.
 
     Parameters
     ----------
     repo : Repository
         Where.
     against : str
-        Name of a commit or tree; before the first commit HEAD is taken as empty.
+        Name of a commit or tree; HEAD, or nothing before the first commit, by default.
     paths : iterable of str
         Limits it to these paths.
     """
-    base = against or commit(repo, "HEAD") or empty_tree(repo)
-    fields = iter(call(repo, *_RAW, base, "--", *paths).split(b"\0"))
+    base = [against] if against else []
+    fields = iter(call(repo, *_RAW, *base, "--", *paths).split(b"\0"))
     found = []
     for head in fields:
         if head:
@@ -111,15 +114,26 @@ def in_tree(repo: Repository, tree: str, paths: Collection[str]) -> dict[str, st
 
 def contents(repo: Repository, blobs: Iterable[str], *, largest: int) -> dict[str, bytes | None]:
     """Return the bytes of blobs by their names; None for those above a size, which are not read."""
-    names = list(dict.fromkeys(blobs))
-    if not names:
+    unique = list(dict.fromkeys(blobs))
+    if not unique:
         return {}
-    listed = call(repo, "cat-file", "--batch-check", data="\n".join(names).encode() + b"\n")
-    sizes = {line.split(" ")[0]: line.split(" ")[-1] for line in listed.decode().splitlines()}
-    wanted = [n for n in names if sizes.get(n, "").isdigit() and int(sizes[n]) <= largest]
-    found: dict[str, bytes | None] = dict.fromkeys(names)
+    data = "\n".join(unique).encode() + b"\n"
+    sizes = call(repo, "cat-file", "--batch-check=%(objectsize)", data=data).decode().splitlines()
+    wanted = [
+        name
+        for name, size in zip(unique, sizes, strict=True)
+        if size.isdigit() and int(size) <= largest
+    ]
+    found: dict[str, bytes | None] = dict.fromkeys(unique)
     found.update(zip(wanted, git.read_objects(repo, wanted), strict=True))
     return found
+
+
+def names(repo: Repository, revisions: Sequence[str]) -> list[str]:
+    """Return git's names of the objects that revisions name, in order; empty for what is absent."""
+    data = "\n".join(revisions).encode() + b"\n"
+    lines = call(repo, "cat-file", "--batch-check=%(objectname)", data=data).splitlines()
+    return ["" if b" " in line else line.decode() for line in lines]
 
 
 def commit(repo: Repository, name: str) -> str:

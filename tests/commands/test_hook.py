@@ -314,6 +314,17 @@ def test_weights_that_git_itself_holds_must_be_those_of_the_manifest(project):
     )
 
 
+def test_weights_of_git_that_were_edited_later_are_refused(project):
+    made = record(project, "small.txt", kept=Kept.GIT)
+    project.commit()
+    project.write("small.txt", MODEL + b"edited\n")
+    add(project, "small.txt")
+
+    assert f"`small.txt` is not the model that its manifest records (run {made.short})" in (
+        refusal(project)
+    )
+
+
 def test_weights_whose_line_ends_git_converts_pass(project):
     project.write(".gitattributes", "*.txt text eol=crlf\n")
     project.commit()
@@ -632,6 +643,31 @@ def test_an_amend_with_a_message_knows_its_run_and_a_next_commit_does_not(traine
 
     assert amended == f"another message\n\nMlrepro-Run: {made.short}"
     assert project.git("log", "-1", "--format=%B") == "next"
+
+
+def test_the_first_commit_of_a_repository_names_its_run(project):
+    project.git("update-ref", "-d", "HEAD")
+    made = record(project)
+    install(project)
+    add(project, ".")
+
+    commit(project, "-m", "first")
+
+    assert project.git("log", "-1", "--format=%B") == f"first\n\nMlrepro-Run: {made.short}"
+
+
+def test_a_commit_after_that_of_a_model_names_no_run(trained):
+    project, _ = trained
+    install(project)
+    add(project, ".")
+    commit(project, "-m", "model")
+    project.write("note.md", "note")
+    add(project, "note.md")
+
+    done = commit(project, "-m", "note")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert project.git("log", "-1", "--format=%B") == "note"
 
 
 def test_an_amend_with_a_later_run_names_that_run_alone(trained):
