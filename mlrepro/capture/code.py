@@ -8,34 +8,20 @@ commits), pinned under ``refs/mlrepro/running/`` against git's gc. The copy is k
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from mlrepro.capture import loosecode
+from mlrepro.capture import loosecode, untracked
 from mlrepro.errors import GitError
 from mlrepro.manifest import SUFFIX, CodeState, Edit
 from mlrepro.stores import git
 
 PINS = "refs/mlrepro/running/"
-LARGEST = 10 * 2**20
-"""An untracked file above this, in bytes, is data rather than code."""
-LARGEST_TOTAL = 100 * 2**20
 MOST = 10_000
 """No more untracked files than this are looked at."""
-SECRETS = (
-    ".env", ".env.*", "*.env", "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx",
-    "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "credentials*", ".netrc",
-    "_netrc", ".pypirc", ".npmrc", ".pgpass", ".htpasswd", ".git-credentials", ".boto", ".s3cfg",
-    "secrets", "secrets.*", "*.secret", "*.secrets", "service-account*.json", "token.json",
-    "kaggle.json", ".dockercfg", "*.ovpn",
-)  # fmt: skip
-"""Names that are never recorded unless git tracks them."""
-
-_FOLDERS_OF_SECRETS = {".ssh", ".aws", ".gnupg", ".azure", ".kube", ".mlrepro"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +64,6 @@ class _Found:
 
     untracked: tuple[str, ...] = ()
     submodules: tuple[str, ...] = ()
-    hidden: tuple[str, ...] = ()
     blind_spots: tuple[str, ...] = ()
 
 
@@ -124,7 +109,7 @@ def _of_git(repo: git.Repository, index: Path, variables: Mapping[str, str]) -> 
     blind = [*found.blind_spots, *_submodules(repo, found.submodules, variables)]
     if added.returncode:
         blind.append(f"git could not read all tracked files: {git.sentence(added.stderr)}")
-    chosen, left_out = choose(repo.root, found.untracked)
+    chosen, left_out = untracked.choose(repo.root, found.untracked)
     left_out += _add(repo, chosen, variables)
     kept = tuple(path for path in chosen if not any(o.startswith(path + " (") for o in left_out))
     tree = git.write_tree(repo, variables)
@@ -152,14 +137,14 @@ def _copy_index(repo: git.Repository, index: Path) -> None:
 
 def _read_listing(repo: git.Repository, chunks: Iterator[bytes]) -> _Found:
     """Sort the lines of `ls-files -c -s -o -v -z`, and stop where there are too many files."""
-    untracked: list[str] = []
+    others: list[str] = []
     submodules: set[str] = set()
     hidden: list[str] = []
     blind: list[str] = []
     for line in _lines(chunks):
         if line.startswith(b"? "):
-            untracked.append(os.fsdecode(line[2:]))
-            if len(untracked) > MOST:
+            others.append(os.fsdecode(line[2:]))
+            if len(others) > MOST:
                 blind.append(f"more than {MOST:,} files are untracked; the rest was not recorded")
                 break
         elif not line.startswith((b"H 1007", b"H 1006", b"H 1200", b"M ", b"R ", b"C ")):
@@ -167,12 +152,12 @@ def _read_listing(repo: git.Repository, chunks: Iterator[bytes]) -> _Found:
             (submodules.add if b" 160000 " in flags else hidden.append)(os.fsdecode(path))
         elif line.startswith(b"M 160000"):
             submodules.add(os.fsdecode(line.partition(b"\t")[2]))
-    nested = [path for path in untracked if path.endswith("/")]
+    nested = [path for path in others if path.endswith("/")]
     blind += [f"`{path}` is a repository of its own; its code was not recorded" for path in nested]
     seen = [path for path in hidden if os.path.lexists(repo.root / path)]
     blind += _named(seen, "is marked assume-unchanged or skip-worktree; git did not look at it")
-    files = tuple(path for path in untracked if not path.endswith("/"))
-    return _Found(files, tuple(sorted(submodules)), tuple(seen), tuple(blind))
+    files = tuple(path for path in others if not path.endswith("/"))
+    return _Found(files, tuple(sorted(submodules)), tuple(blind))
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -204,51 +189,6 @@ def _submodules(
     ]
 
 
-def choose(root: Path, paths: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Tell the untracked files that are recorded from those that are not, with the reason."""
-    chosen, left_out, total = [], [], 0
-    for path in paths:
-        size = _size(root / path)
-        reason = _reason(path, size, total)
-        if reason:
-            left_out.append(f"{path} ({reason})")
-        elif size is not None and not path.startswith(".mlrepro/"):
-            chosen.append(path)
-            total += size
-    return chosen, left_out
-
-
-def _size(path: Path) -> int | None:
-    """Return the size of a readable file or a symlink's; None for what is gone."""
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return None
-    return found.st_size
-
-
-def _reason(path: str, size: int | None, total: int) -> str:
-    if path.startswith(".mlrepro/") or size is None:
-        return ""
-    if is_secret(path):
-        return "its name says that it is secret"
-    if size > LARGEST:
-        return f"{size / 2**20:.0f} MiB, more than {LARGEST >> 20}"
-    if total + size > LARGEST_TOTAL:
-        return f"the untracked files hold more than {LARGEST_TOTAL >> 20} MiB together"
-    return ""
-
-
-def is_secret(path: str) -> bool:
-    """Say whether a name is one that keys and passwords usually bear."""
-    pure = PurePosixPath(path)
-    name = pure.name.lower()
-    if name.endswith((".example", ".sample", ".template")):
-        return False
-    in_folder = not _FOLDERS_OF_SECRETS.isdisjoint(pure.parts)
-    return in_folder or any(fnmatch.fnmatchcase(name, pattern) for pattern in SECRETS)
-
-
 def _add(repo: git.Repository, paths: Sequence[str], variables: Mapping[str, str]) -> list[str]:
     """Add files to an index; return those that could not be read."""
     if not paths:
@@ -275,7 +215,7 @@ def _of_loose_files(repo: git.Repository, variables: Mapping[str, str]) -> Snaps
     if (repo.root / ".gitignore").is_file():
         ignored = git.ignored(repo, paths)
         paths = tuple(path for path in paths if path not in ignored)
-    chosen, left_out = choose(repo.root, paths)
+    chosen, left_out = untracked.choose(repo.root, paths)
     left_out += _add(repo, chosen, variables)
     tree = git.write_tree(repo, variables)
     return Snapshot(tree, "", left_out=tuple(left_out), blind_spots=found.blind_spots)

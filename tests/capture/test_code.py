@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlrepro.capture import code, loosecode
+from mlrepro.capture import code, loosecode, untracked
 from mlrepro.errors import GitError
 from mlrepro.manifest import Edit
 from mlrepro.stores import git
@@ -159,7 +159,7 @@ def test_an_untracked_secret_is_left_out_and_named(project, name):
 
 def test_a_large_untracked_file_is_left_out_and_our_own_folder_is_never_seen(project):
     with project.write("big.bin", "").open("wb") as file:
-        file.truncate(code.LARGEST + 1)
+        file.truncate(untracked.LARGEST + 1)
     project.write(".mlrepro/stat.sqlite", "x")
 
     repo, snapshot = taken(project.root)
