@@ -92,7 +92,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _model(data: Any) -> Ensemble:
-    learner = _dict(_dict(data, "model")["learner"], "learner")
+    top = dict(_dict(data, "model"))
+    learner, version = _dict(top.pop("learner"), "learner"), top.pop("version", [])
     facts, scalars = _attributes(_dict(learner.get("attributes", {}), "attributes"))
     facts |= {k: _words(learner.get(k, []), k) for k in ("feature_names", "feature_types")}
     facts |= _flat(learner["objective"], "objective")
@@ -100,9 +101,10 @@ def _model(data: Any) -> Ensemble:
     base = _base_score(parameters.pop("base_score"))
     facts |= _flat(parameters, "learner_model_param")
     facts |= _flat({k: v for k, v in learner.items() if k not in _LEARNER}, "learner")
+    facts |= _flat(top, "model")
     booster = _dict(learner["gradient_booster"], "gradient_booster")
     more, fields, count = _booster(booster, _integer(parameters.get("num_feature", 0)))
-    metadata = {"version": ".".join(map(str, _numbers(data.get("version", []), "version")))}
+    metadata = {"version": ".".join(map(str, _numbers(version, "version")))}
     named = facts.pop("attributes: scikit_learn", ())
     metadata |= {"scikit_learn": " ".join(named)} if named else {}
     head = (
@@ -150,7 +152,20 @@ def _booster(
     if not _is_empty(cats := model.pop("cats", {})):
         facts["cats"] = tuple(f"{k}: {' '.join(v)}" for k, v in _flat(cats, "cats").items())
     facts |= _flat(parameters, "gbtree_model_param") | _flat(model, "model")
-    return facts, (*drops, *_fields([_dict(t, "tree") for t in forest], features)), len(forest)
+    forest = [_dict(tree, "tree") for tree in forest]
+    return facts | _unknown(forest), (*drops, *_fields(forest, features)), len(forest)
+
+
+def _unknown(forest: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """Return what else the trees hold, word for word: a later version's field must not pass."""
+    found: dict[str, tuple[str, ...]] = {}
+    known = {*_WHOLE, *_CATEGORIES, *_REAL, "id", "tree_param"}
+    for key in sorted({k for tree in forest for k in tree} - known):
+        found[f"trees: {key}"] = tuple(str(tree.get(key)) for tree in forest)
+    params = [_dict(tree["tree_param"], "tree_param") for tree in forest]
+    for key in sorted({k for param in params for k in param} - {"num_nodes"}):
+        found[f"tree_param: {key}"] = tuple(str(param.get(key)) for param in params)
+    return found
 
 
 def _check_forest(model: Mapping[str, Any], stated: int, count: int) -> None:
@@ -207,7 +222,8 @@ def _fields(forest: Sequence[Mapping[str, Any]], features: int) -> Iterator[Fiel
         yield Field("split_type", "node", Rule.STRUCTURE, np.zeros(len(left), np.int64), starts)
     yield node("default_left", "default_left", leaf)
     yield Field("left_children", "node", Rule.STRUCTURE, left, starts)
-    yield node("right_children", "right_children", leaf)
+    # Leaves that are vectors keep their place in `leaf_weights` here, since 3.2.
+    yield node("right_children", "right_children", leaf & np.repeat(wide > 1, nodes))
     yield node("parents", "parents", root)
     for key in _CATEGORIES:
         yield Field(key, "", Rule.STRUCTURE, columns[key].values, columns[key].starts)
