@@ -38,7 +38,9 @@ class Project:
             **options,
         )
         if check and done.returncode:
-            raise AssertionError(f"{command} exited {done.returncode}\n{done.stdout}\n{done.stderr}")
+            raise AssertionError(
+                f"{command} exited {done.returncode}\n{done.stdout}\n{done.stderr}"
+            )
         return done
 
     def git(self, *arguments: str, **options) -> str:

@@ -12,7 +12,9 @@ AMBIGUOUS = ["1e-5", "12:30:45", "no", "on", "y", "0o17", "017", "1_000", "0x1F"
              "true", ".5", "1.", "+1", "-0", ".inf", "nan", "", "2026-11-21", "<<", "=", "1e3"]  # fmt: skip
 
 
-@pytest.mark.parametrize("scalar", [s for s in AMBIGUOUS if s not in ("<<", "=", "2026-11-21", "1_000")])
+@pytest.mark.parametrize(
+    "scalar", [s for s in AMBIGUOUS if s not in ("<<", "=", "2026-11-21", "1_000")]
+)
 def test_a_users_scalar_is_read_as_dvc_reads_it(scalar):
     theirs = YAML(typ="safe", pure=True).load(f"value: {scalar}")["value"]
 
@@ -29,7 +31,11 @@ def test_an_ambiguous_string_stays_a_string_to_every_reader(text):
     assert yaml.safe_load(written) == {"value": text}
 
 
-@given(st.dictionaries(st.text(), st.text() | st.integers() | st.floats(allow_nan=False) | st.booleans()))
+@given(
+    st.dictionaries(
+        st.text(), st.text() | st.integers() | st.floats(allow_nan=False) | st.booleans()
+    )
+)
 def test_what_is_written_is_read_back(data):
     assert documents.read_own_yaml(documents.write_yaml(data)) == data
 

@@ -33,7 +33,10 @@ def test_scalars_follow_the_documented_limits(a, b, close):
 
 
 def report(*verdicts: tuple[Verdict, bool]) -> DriftReport:
-    parts = [ArtifactDrift(str(i), Role.WEIGHTS, d, Difference(str(i), v)) for i, (v, d) in enumerate(verdicts)]
+    parts = [
+        ArtifactDrift(str(i), Role.WEIGHTS, d, Difference(str(i), v))
+        for i, (v, d) in enumerate(verdicts)
+    ]
     return DriftReport("0" * 64, "", tuple(parts))
 
 

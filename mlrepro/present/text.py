@@ -263,15 +263,38 @@ def _machine(record: Manifest) -> str:
     return f"{machine.cpu or machine.machine}, {machine.affinity} of {machine.cores} cores, {machine.system}"
 
 
+# Name, least width of the terminal that has room for it, and least width of the column.
+_COLUMNS = (
+    ("run", 0, 12),
+    ("started", 0, 16),
+    ("status", 0, 11),
+    ("took", 90, 7),
+    ("name", 60, 0),
+    ("made", 80, 0),
+    ("metrics", 110, 0),
+    ("command", 0, 0),
+)
+
+
 def _rows(console: Console, rows: Sequence[Row]) -> None:
+    shown = [(n, least) for n, room, least in _COLUMNS if console.width >= room]
+    if not any(row.name for row in rows):
+        shown = [(name, least) for name, least in shown if name != "name"]
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("run", "started", "status", "took", "name", "made", "metrics", "command"):
-        table.add_column(name, overflow="ellipsis", no_wrap=True)
+    for name, least in shown:
+        table.add_column(name, overflow="ellipsis", no_wrap=True, min_width=least or None)
     for row in rows:
-        table.add_row(
-            row.id[:12], _local(row.started), row.status.value, f"{row.seconds:.1f} s",
-            Text(row.name), Text(" ".join(row.artifacts)), Text(row.metrics), Text(row.command),
-        )  # fmt: skip
+        cells = {
+            "run": row.id[:12],
+            "started": _local(row.started)[:16],
+            "status": row.status.value,
+            "took": f"{row.seconds:.1f} s",
+            "name": row.name,
+            "made": " ".join(row.artifacts),
+            "metrics": row.metrics,
+            "command": row.command,
+        }
+        table.add_row(*(Text(cells[name]) for name, _least in shown))
     console.print(table)
 
 

@@ -131,3 +131,44 @@ def test_the_bytes_on_a_remote_survive_a_cloud_gc(shared, tmp_path):
     done = shared.mlrepro("rebuild", "base", "--json")
 
     assert done.returncode == 0
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """A real S3 endpoint on loopback."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    address = f"http://{host}:{port}"
+    boto3.client("s3", endpoint_url=address).create_bucket(Bucket="models")
+    yield address
+    server.stop()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_fresh_clone_rebuilds_from_s3(shared, tmp_path, bucket):
+    shared.dvc("remote", "add", "-q", "-f", "-d", "s3", "s3://models/store")
+    shared.dvc("remote", "modify", "-q", "s3", "endpointurl", bucket)
+    shared.git("commit", "-qam", "S3")
+    shared.git("push", "-q")
+    shared.mlrepro("push", check=True)
+    bob = clone(shared, tmp_path)
+    shutil.rmtree(shared.root)
+    shutil.rmtree(tmp_path / "storage", ignore_errors=True)
+
+    done = shared.mlrepro("rebuild", "--yes", "base", "--json", cwd=bob)
+
+    assert done.returncode == 2  # a fresh clone knows no names
+    shared.mlrepro("pull", cwd=bob, check=True)
+    done = shared.mlrepro("rebuild", "--yes", "base", "--json", cwd=bob)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["verdict"] == "identical"
