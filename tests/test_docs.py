@@ -209,7 +209,7 @@ class Reader:
         )
         self.cwd, self.status = Path(place.read_text().strip()), done.returncode
         self.commands += 1
-        return done.stdout.splitlines()
+        return done.stdout.rstrip().splitlines()
 
     def _compare(self, command: str, shown: list[str], printed: list[str]) -> None:
         """Expect each shown line in its order; `…` stands for any lines, progress goes unshown."""
