@@ -7,6 +7,7 @@ No content, and so metadata: the version line, ``tree_sizes`` (lengths of text),
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -144,6 +145,8 @@ def _block(text: str, number: int) -> dict[str, str]:
         key, found, value = line.partition("=")
         if not found or key in block or key not in _KNOWN:
             raise ValueError(f"tree {number} holds a line that is not understood: `{line:.40}`")
+        if "_" in value:  # Python would read 1_0 as ten
+            raise ValueError(f"tree {number} has an underscore in {key}")
         block[key] = value
     if missing := [key for key in _NEEDED if key not in block]:
         raise ValueError(f"tree {number} lacks {', '.join(missing)}")
@@ -222,12 +225,9 @@ def _importances(lines: Iterable[str], names: tuple[str, ...]) -> Field:
 def _array(words: Iterable[str], *, whole: bool) -> Array:
     import numpy as np  # noqa: PLC0415  0.1 s, paid when a model is compared
 
-    words = list(words)
-    if any("_" in word for word in words):  # Python would read 1_0 as ten
-        raise ValueError("a number holds an underscore")
     if whole:
-        return np.array([int(word) for word in words], dtype=np.int64)
-    return np.array([float(word) for word in words], dtype=np.float64)
+        return np.array(list(map(int, words)), dtype=np.int64)
+    return np.array(list(map(float, words)), dtype=np.float64)
 
 
 def _fields(blocks: list[dict[str, str]], features: int) -> Iterator[Field]:
@@ -247,7 +247,7 @@ def _fields(blocks: list[dict[str, str]], features: int) -> Iterator[Field]:
     for name, shown, unit, rule, whole in _FIELDS:
         lengths = [len(values) for values in words[name]]
         starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
-        flat = _array((w for tree in words.pop(name) for w in tree), whole=whole)
+        flat = _array(itertools.chain.from_iterable(words.pop(name)), whole=whole)
         fields[name] = Field(shown, unit, rule, flat, starts)
     _check_links(fields, np.array([leaves for leaves, _ in counts], dtype=np.int64), features)
     yield from _without_roots(fields)
