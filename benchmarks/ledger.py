@@ -89,7 +89,8 @@ def measure(name: str, runs: int, per_day: int) -> str:
         whole = seconds(lambda: [entry.manifest for entry in everything[:1000]])
     return (
         f"{name:20} {runs:6,} runs, {per_day:6,} a day"
-        f"   append {statistics.median(appends) * 1e3:6.1f} ms {size:7.1f} KiB   list cold {cold:5.2f} s, warm {warm:6.3f} s"
+        f"   append {statistics.median(appends) * 1e3:6.1f} ms {size:7.1f} KiB"
+        f"   list cold {cold:5.2f} s, warm {warm:6.3f} s"
         f"   1,000 manifests {whole:5.2f} s"
     )
 

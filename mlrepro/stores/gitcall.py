@@ -225,6 +225,15 @@ def attempt(
     )
 
 
+def maintain(repo: Repository) -> None:
+    """Let git pack if it is time, in the background; plumbing never does.
+
+    By the user's own settings and hooks: ``gc.auto=0`` and ``pre-auto-gc`` are hers to decide.
+    """
+    command = ("git", "maintenance", "run", "--auto", "--quiet")
+    run(command, cwd=repo.root, variables=_address(repo, command[1:]), check=False)
+
+
 @contextmanager
 def started(
     repo: Repository,

@@ -540,3 +540,11 @@ def test_the_index_keeps_what_was_read(repo):
     data = json.loads((repo.root / ".mlrepro" / "index.json").read_text())
 
     assert [row["id"] for row in data["rows"].values()] == [manifest.id]
+
+
+def test_git_is_asked_to_pack_and_nothing_is_lost(repo, monkeypatch):
+    monkeypatch.setattr(ledger, "_EVERY", 256)
+
+    manifest = recorded(repo)
+
+    assert ids(repo) == [manifest.id]
