@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mlrepro.comparators import (
     arrays,
+    compressed,
     directory,
     lightgbm,
     numbers,
@@ -107,6 +108,7 @@ COMPARATORS: Sequence[Comparator] = (
     tables.COMPARATOR,
     numbers.COMPARATOR,
     directory.comparator(compare),
+    compressed.COMPARATOR,
     printed.COMPARATOR,
     raw_bytes.COMPARATOR,
 )

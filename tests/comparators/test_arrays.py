@@ -14,6 +14,7 @@ from mlrepro.comparators.arrays import COMPARATOR
 from mlrepro.drift import Difference, Tolerance, Verdict
 from mlrepro.errors import ComparisonError
 
+GOLDEN = Path(__file__).parent.parent / "data" / "comparators" / "arrays"
 _few = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -136,6 +137,13 @@ def test_a_truncated_file_is_an_error_and_never_a_pass(tmp_path, cut, suffix):
 
     with pytest.raises(ComparisonError):
         COMPARATOR.compare(tmp_path / f"a{suffix}", tmp_path / f"b{suffix}", Tolerance())
+
+
+def test_what_two_real_versions_wrote_is_the_same():
+    found = COMPARATOR.compare(GOLDEN / "old.npz", GOLDEN / "new.npz", Tolerance())
+
+    assert found.verdict == Verdict.EQUIVALENT
+    assert found.compared > 0
 
 
 @_few

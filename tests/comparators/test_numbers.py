@@ -15,6 +15,7 @@ from mlrepro.comparators.values import is_time_name
 from mlrepro.drift import Difference, Tolerance, Verdict
 from mlrepro.errors import ComparisonError
 
+GOLDEN = Path(__file__).parent.parent / "data" / "comparators" / "numbers"
 _few = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -93,8 +94,25 @@ def test_a_document_of_times_alone_compares_nothing_and_is_no_pass(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    "train_seconds fitTime samples_per_second time/epoch_s created_at run_id runId pid epoch_time "
-    "time_this_iter_s mean_fit_time date cpu_time_user elapsed_ms hostname timestamp uuid".split(),
+    [
+        "train_seconds",
+        "fitTime",
+        "samples_per_second",
+        "time/epoch_s",
+        "created_at",
+        "run_id",
+        "runId",
+        "pid",
+        "epoch_time",
+        "time_this_iter_s",
+        "mean_fit_time",
+        "date",
+        "cpu_time_user",
+        "elapsed_ms",
+        "hostname",
+        "timestamp",
+        "uuid",
+    ],
 )
 def test_names_of_times_are_known(name):
     assert is_time_name(name)
@@ -102,8 +120,24 @@ def test_names_of_times_are_known(name):
 
 @pytest.mark.parametrize(
     "name",
-    "time_steps timesteps timesteps_total n_seconds_window seconds_window time_budget update auc "
-    "predicted_time time_mae params_s rms epoch loss date_range validation".split(),
+    [
+        "time_steps",
+        "timesteps",
+        "timesteps_total",
+        "n_seconds_window",
+        "seconds_window",
+        "time_budget",
+        "update",
+        "auc",
+        "predicted_time",
+        "time_mae",
+        "params_s",
+        "rms",
+        "epoch",
+        "loss",
+        "date_range",
+        "validation",
+    ],
 )
 def test_names_that_only_sound_like_times_are_compared(name):
     assert not is_time_name(name)
@@ -161,6 +195,13 @@ _documents = st.recursive(
     ),
     max_leaves=6,
 )
+
+
+def test_what_two_real_versions_wrote_is_the_same():
+    found = COMPARATOR.compare(GOLDEN / "old.json", GOLDEN / "new.json", Tolerance())
+
+    assert found.verdict == Verdict.EQUIVALENT
+    assert found.compared > 0
 
 
 @_few

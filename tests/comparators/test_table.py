@@ -55,6 +55,12 @@ def _npy(values: list[float]) -> bytes:
     return file.getvalue()
 
 
+def _gzip(data: bytes) -> bytes:
+    import gzip
+
+    return gzip.compress(data, mtime=0)
+
+
 CASES = (
     _golden("lightgbm", "regression-4.6.0.txt", "regression-4.7.0.txt", Verdict.EQUIVALENT),
     _golden("lightgbm", "regression-3.3.5.txt", "regression-4.7.0.txt", Verdict.EQUIVALENT),
@@ -82,6 +88,7 @@ CASES = (
     ),
     Case("table", "t.csv", b"a,b\n1,2\n3,4\n", b"a,b\n1,2\n3,5\n", Verdict.DRIFTED),
     Case("numbers", "m.json", b'{"auc": 0.5}', b'{"auc": 0.75}', Verdict.DRIFTED, b'{"auc": 0.'),
+    Case("gzip", "t.csv.gz", _gzip(b"a 1"), _gzip(b"a 2"), Verdict.DRIFTED, _gzip(b"a 1")[:-5]),
     Case("printed", "<stdout>", b"loss 0.5\n", b"loss 0.75\n", Verdict.DRIFTED),
     Case("bytes", "x.bin", b"\0\1\2", b"\0\1\3", Verdict.DRIFTED),
 )
