@@ -41,7 +41,8 @@ from mlrepro.stores.gitobjects import (
 __all__ = [
     "PLAIN_INDEX", "Head", "Repository", "TreeEntry", "address", "attempt", "author", "call",
     "commit_tree", "create", "default_remote", "export", "fetch", "files", "find", "has", "head",
-    "ignored", "is_ancestor", "maintain", "open_repository", "private_folder", "push", "read_objects", "refs",
+    "ignored", "is_ancestor", "maintain", "open_repository", "private_folder", "push",
+    "read_objects", "refs",
     "sentence", "setting", "shadow", "started", "tracked", "update_ref", "without",
     "without_credentials", "write_tree",
 ]  # fmt: skip
