@@ -199,7 +199,8 @@ def _judge_bare(desk: _Desk, model: _Model) -> None:
     if change is None:
         if model.had_manifest:
             name = shown(model.path)
-            desk.warn(f"`{name}` stays, without its manifest", f"Remove `{name}` as well.")
+            hint = f"Keep it: `git restore --staged --worktree {name}{SUFFIX}`."
+            desk.warn(f"`{name}` stays, without its manifest", hint)
         return
     if (model.pointer and pointer is None) or not change.blob:
         return

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mlrepro import manifest
-from mlrepro.commands import hook
+from mlrepro.commands import hook, hookchecks, staged
 from mlrepro.errors import ConfigError, RefusedError
 from mlrepro.manifest import (
     Artifact,
@@ -549,6 +549,19 @@ def test_the_check_imports_neither_dvc_nor_rich_nor_numpy(trained):
     )
 
     assert project.call(sys.executable, "-c", code).stdout.strip() == "[]"
+
+
+def test_an_ordinary_commit_needs_no_yaml_and_the_full_check_agrees(trained):
+    project, _ = trained
+    add(project, ".")
+    code = (
+        "import sys; from mlrepro.githook import main; assert main(['pre-commit']) == 0;"
+        "print('yaml' in sys.modules)"
+    )
+    repo = git.open_repository(project.root)
+
+    assert project.call(sys.executable, "-c", code).stdout.strip() == "False"
+    assert hookchecks.check(repo, staged.changes(repo)) == hook.HookReport()
 
 
 # Trailers
