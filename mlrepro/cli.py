@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from mlrepro.errors import MlreproError
+from mlrepro.errors import InternalError, MlreproError, UsageError
 
 _EPILOG_EXIT = "\b\nExit codes: {}"
 
@@ -22,27 +22,33 @@ _EPILOG_EXIT = "\b\nExit codes: {}"
 def entry() -> None:
     """Run the command line; a mistake of the user's is one sentence and a hint."""
     try:
-        main(standalone_mode=False)
+        main(prog_name="mlrepro", standalone_mode=False)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         click.echo("mlrepro: interrupted", err=True)
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(141)
-    except MlreproError as error:
-        _fail(error)
-    except OSError as error:
-        _fail(MlreproError(_os_sentence(error)))
+    except Exception as error:
+        if "MLREPRO_TRACEBACK" in os.environ:
+            raise
+        _fail(_translated(error))
 
 
-def _os_sentence(error: OSError) -> str:
-    where = f" `{error.filename}`" if error.filename else ""
-    return f"{error.strerror or error}{where}"
+def _translated(error: Exception) -> MlreproError:
+    if isinstance(error, MlreproError):
+        return error
+    if isinstance(error, click.UsageError) and error.ctx:
+        hint = f"`{error.ctx.command_path} --help` shows how."
+        return UsageError(error.format_message().rstrip("."), hint=hint)
+    if isinstance(error, click.ClickException):
+        return UsageError(error.format_message().rstrip("."))
+    if isinstance(error, OSError):
+        where = f" `{error.filename}`" if error.filename else ""
+        return MlreproError(f"{error.strerror or error}{where}")
+    return InternalError(f"{type(error).__name__}: {error}")
 
 
 def _fail(error: MlreproError) -> None:
@@ -58,6 +64,20 @@ def _example(*lines: str, codes: str = "0 done · 1 failed · 2 usage") -> str:
 
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+_rtol = click.option(
+    "--rtol",
+    type=click.FloatRange(min=0),
+    metavar="NUMBER",
+    help="Relative tolerance of every number; without it each kind of file has its own.",
+)
+_atol = click.option(
+    "--atol",
+    type=click.FloatRange(min=0),
+    metavar="NUMBER",
+    default=1e-12,
+    show_default=True,
+    help="Absolute tolerance of every number.",
+)
 _yes = click.option("--yes", "-y", is_flag=True, help="Say yes to every question (for scripts).")
 
 
@@ -105,7 +125,7 @@ def init(no_hook: bool, as_json: bool) -> None:
 @click.option("--no-keep", is_flag=True, help="Write the ledger only: no pointer, no manifest.")
 @click.option(
     "--observer",
-    type=click.Choice(["auto", "native", "audit", "off"]),
+    type=click.Choice(["auto", "native", "audit", "scan", "off"]),
     default="auto",
     show_default=True,
     help="Who watches what is read and written.",
@@ -125,6 +145,9 @@ def run(
     from mlrepro.commands.run import run as start
     from mlrepro.present import outcome
 
+    if observer == "native":
+        _say("the native observer is not built yet: `auto` watches")
+        observer = "auto"
     options = Options(name, message, tuple(inputs), tuple(outputs), not no_keep, observer)
     result = start(command, options=options, notify=_say)
     for line in outcome.lines(result):
@@ -154,11 +177,13 @@ def run(
     "--env", "env", type=click.Choice(["current"]), default="current", show_default=True,
     help="Train in the active environment; every difference from the recorded one is named.",
 )  # fmt: skip
-@click.option("--rtol", type=click.FloatRange(min=0), help="Relative tolerance of every number.")
 @click.option(
-    "--atol", type=click.FloatRange(min=0), default=1e-12, show_default=True,
-    help="Absolute tolerance of every number.",
-)  # fmt: skip
+    "--rtol",
+    type=click.FloatRange(min=0),
+    metavar="NUMBER",
+    help="Relative tolerance of every number.",
+)
+@_atol
 @click.option("--exact", is_flag=True, help="Every artifact decides, and only identical passes.")
 @click.option("--keep-room", is_flag=True, help="Leave the clean room behind.")
 @_yes
@@ -209,11 +234,13 @@ def rebuild(
 )
 @click.argument("a")
 @click.argument("b", required=False)
-@click.option("--rtol", type=click.FloatRange(min=0), help="Relative tolerance of every number.")
 @click.option(
-    "--atol", type=click.FloatRange(min=0), default=1e-12, show_default=True,
-    help="Absolute tolerance of every number.",
-)  # fmt: skip
+    "--rtol",
+    type=click.FloatRange(min=0),
+    metavar="NUMBER",
+    help="Relative tolerance of every number.",
+)
+@_atol
 @_json
 def diff(a: str, b: str | None, rtol: float | None, atol: float, as_json: bool) -> None:
     """Compare run A with run B, or with the working tree: artifacts, code, inputs, params."""
@@ -245,22 +272,25 @@ def verify(refs: Sequence[str], as_json: bool) -> None:
 
 @main.command(
     "ls",
-    epilog=_example("mlrepro ls", "mlrepro ls --name baseline --json", codes="0 · 2 usage"),
+    epilog=_example("mlrepro ls", "mlrepro ls --name baseline --json", codes="0 listed · 2 usage"),
 )
 @click.option("--name", default="", help="Only runs of this name.")
-@click.option("--status", default="", type=click.Choice(["", "completed", "failed", "interrupted"]),
-              help="Only runs that ended so.")  # fmt: skip
+@click.option(
+    "--status",
+    type=click.Choice(["completed", "failed", "interrupted"]),
+    help="Only runs that ended so.",
+)
 @click.option("--artifact", default="", metavar="PATH", help="Only runs that made this file.")
 @click.option("-n", "most", type=click.IntRange(min=1), help="At most this many.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of text.")
 @_json
 def list_runs(
-    name: str, status: str, artifact: str, most: int | None, as_csv: bool, as_json: bool
+    name: str, status: str | None, artifact: str, most: int | None, as_csv: bool, as_json: bool
 ) -> None:
     """List the recorded runs, newest first."""
     from mlrepro.commands.listing import ls
 
-    rows = ls(name=name, status=status, artifact=artifact, most=most)
+    rows = ls(name=name, status=status or "", artifact=artifact, most=most)
     if as_csv:
         from mlrepro.present import data
 
@@ -270,7 +300,9 @@ def list_runs(
 
 
 @main.command(
-    epilog=_example("mlrepro show model.txt", "mlrepro show last --json", codes="0 · 2 usage")
+    epilog=_example(
+        "mlrepro show model.txt", "mlrepro show last --json", codes="0 listed · 2 usage"
+    )
 )
 @click.argument("ref", default="last")
 @_json
@@ -315,7 +347,7 @@ def hook() -> None:
     """Install or run the git hook, which refuses a commit that nobody could rebuild."""
 
 
-@hook.command(epilog=_example("mlrepro hook install", codes="0 · 1 failed · 2 usage"))
+@hook.command(epilog=_example("mlrepro hook install", codes="0 done · 1 failed · 2 usage"))
 def install() -> None:
     """Install the hooks; those that are there keep working."""
     from mlrepro.commands import hook as command
@@ -324,7 +356,7 @@ def install() -> None:
         click.echo(f"installed {name}")
 
 
-@hook.command(epilog=_example("mlrepro hook uninstall", codes="0 · 1 failed · 2 usage"))
+@hook.command(epilog=_example("mlrepro hook uninstall", codes="0 done · 1 failed · 2 usage"))
 def uninstall() -> None:
     """Remove the hooks and restore what was there."""
     from mlrepro.commands import hook as command
@@ -346,23 +378,18 @@ def uninstall() -> None:
 @_json
 def hook_run(name: str, arguments: Sequence[str], as_json: bool) -> None:
     """Do what the hook NAME does."""
+    from mlrepro import githook
+
+    if name not in ("pre-commit", "prepare-commit-msg"):
+        raise click.UsageError(f"there is no hook `{name}`: pre-commit or prepare-commit-msg")
+    if name == "prepare-commit-msg" and not arguments:
+        raise click.UsageError("prepare-commit-msg needs the message's file")
+    if not (as_json and name == "pre-commit"):
+        sys.exit(githook.main([name, *arguments]))
     from mlrepro.commands import hook as command
 
-    if name == "prepare-commit-msg":
-        if not arguments:
-            raise click.UsageError("prepare-commit-msg needs the message's file")
-        command.trailers(Path.cwd(), Path(arguments[0]))
-        return
-    if name != "pre-commit":
-        raise click.UsageError(f"there is no hook `{name}`: pre-commit or prepare-commit-msg")
     report = command.check(Path.cwd(), files=arguments or None)
-    if as_json:
-        _print(report, as_json=True)
-    else:
-        for word, findings in (("warning: ", report.warnings), ("", report.refusals)):
-            for finding in findings:
-                click.echo(f"mlrepro: {word}{finding.sentence}", err=True)
-                click.echo(f"  hint: {finding.hint}", err=True)
+    _print(report, as_json=True)
     sys.exit(1 if report.refusals else 0)
 
 

@@ -54,6 +54,17 @@ def _construct_float(loader: Any, node: Any) -> float:
     )
 
 
+def _construct_users_mapping(loader: Any, node: Any) -> dict[Any, Any]:
+    """Refuse a key that is written twice, as DVC does; a merge (``<<``) may bring it again."""
+    written = [k.value for k, _ in node.value if isinstance(k, yaml.ScalarNode) and k.value != "<<"]
+    if len(set(written)) != len(written):
+        repeated = next(key for key in written if written.count(key) > 1)
+        raise yaml.YAMLError(f"key {repeated!r:.60} is repeated")
+    loader.flatten_mapping(node)
+    pairs = [(loader.construct_object(k, deep=True), v) for k, v in node.value]
+    return {key: loader.construct_object(value, deep=True) for key, value in pairs}
+
+
 def _construct_unique_mapping(loader: Any, node: Any) -> dict[Any, Any]:
     mapping: dict[Any, Any] = {}
     for key_node, value_node in node.value:
@@ -68,6 +79,7 @@ for _tag, _pattern, _first in _CORE_SCHEMA:
     _Loader.add_implicit_resolver(_tag, re.compile(_pattern), _first)
 _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 _Loader.add_constructor("tag:yaml.org,2002:float", _construct_float)
+_Loader.add_constructor("tag:yaml.org,2002:map", _construct_users_mapping)
 _StrictLoader.add_constructor("tag:yaml.org,2002:map", _construct_unique_mapping)
 
 

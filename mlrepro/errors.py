@@ -17,6 +17,7 @@
     │   └── ObjectNotFoundError
     ├── RefusedError                    1    mlrepro could, but must not without a yes
     ├── ComparisonError                 125  two files that no comparator could read
+    ├── InternalError                   125  a mistake of mlrepro's own
     └── InconclusiveError               125  a rebuild about which nothing can be said
         ├── RestoreError
         ├── TrainingFailedError
@@ -120,6 +121,13 @@ class ComparisonError(MlreproError):
     """A file that its comparator cannot read; never taken for a pass."""
 
     exit_code = 125
+
+
+class InternalError(MlreproError):
+    """A mistake of mlrepro's own; never taken for a verdict."""
+
+    exit_code = 125
+    hint = "Set MLREPRO_TRACEBACK=1 to see where, and report it."
 
 
 class InconclusiveError(MlreproError):

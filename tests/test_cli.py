@@ -14,7 +14,7 @@ def commands(group=cli.main, prefix=""):
             yield pytest.param(command, id=f"{prefix}{name}")
 
 
-@pytest.mark.parametrize("command", commands())
+@pytest.mark.parametrize("command", list(commands()))
 def test_every_command_has_help_an_example_and_its_exit_codes(command):
     assert command.help
     assert "Examples:" in command.epilog
@@ -40,6 +40,17 @@ def test_help_of_every_command_fits_a_narrow_terminal(project):
         done = project.mlrepro(name, "--help", env={"COLUMNS": "60"}, check=True)
 
         assert done.stdout.startswith("Usage:")
+
+
+def test_a_mistake_of_ours_is_no_verdict(project, monkeypatch):
+    broken = project.write("broken/sitecustomize.py", "import mlrepro.manifest as m; del m.read")
+    project.write("model.pkl.mlrepro.yaml", "x")
+
+    done = project.mlrepro("rebuild", "model.pkl", env={"PYTHONPATH": str(broken.parent)})
+
+    assert done.returncode == 125
+    assert "Traceback" not in done.stderr
+    assert "AttributeError" in done.stderr
 
 
 def test_a_mistyped_option_is_a_usage_error(project):

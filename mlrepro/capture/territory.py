@@ -46,6 +46,9 @@ class Territory:
         return inside or not (self._is_tools(path) or path.startswith(_SYSTEM))
 
     def _is_tools(self, path: str) -> bool:
+        site = os.environ.get("DVC_SITE_CACHE_DIR", "/var/tmp/dvc")  # noqa: S108  DVC's own default
+        if path.startswith(f"{site}/"):
+            return True
         return path.startswith(self.home + "/") and path[len(self.home) + 1 :].startswith(_HOME)
 
 

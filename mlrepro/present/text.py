@@ -111,7 +111,8 @@ def _meaning(verdict: Verdict) -> str:
 def _changes(console: Console, title: str, changes: Sequence[Change]) -> None:
     if not changes:
         return
-    console.print(Text(f"{title} differs:", style="bold"))
+    verb = "differ" if title.endswith("s") else "differs"
+    console.print(Text(f"{title} {verb}:", style="bold"))
     for change in changes[:_MOST_CHANGES]:
         console.print(Text(f"  {change.what}: {change.recorded} → {change.current}"))
     if len(changes) > _MOST_CHANGES:
@@ -143,7 +144,8 @@ def _summary(found: Difference) -> str:
 def _details(console: Console, found: Difference, indent: str = "      ") -> None:
     for measure in found.measures:
         unit = f" {measure.unit}" if measure.unit else ""
-        where = f", largest at {measure.where}" if measure.where else ""
+        named = "at" if "largest" in measure.name else "largest at"
+        where = f", {named} {measure.where}" if measure.where else ""
         console.print(Text(f"{indent}{measure.name}: {measure.value:.3g}{unit}{where}"))
     if found.first:
         console.print(Text(f"{indent}first divergence: {found.first}"))
@@ -151,7 +153,8 @@ def _details(console: Console, found: Difference, indent: str = "      ") -> Non
         (c for c in found.children if c.verdict > Verdict.EQUIVALENT), key=lambda c: -c.verdict
     )
     for child in worst[:_MOST_CHILDREN]:
-        console.print(Text(f"{indent}{child.path}: {child.verdict} · {child.summary}"))
+        why = child.summary or child.first
+        console.print(Text(f"{indent}{child.path}: {child.verdict}{f' · {why}' if why else ''}"))
     if len(worst) > _MOST_CHILDREN:
         console.print(f"{indent}… and {len(worst) - _MOST_CHILDREN} more")
     for line in found.metadata[:_MOST_METADATA]:
@@ -247,6 +250,8 @@ def _code(record: Manifest) -> str:
     extra = f", {len(code.untracked)} untracked" if code.untracked else ""
     edited = f", {len(code.edits)} edited while it ran" if code.edits else ""
     base = f"{code.commit[:12]} on {code.branch or 'no branch'}" if code.commit else "no commit yet"
+    if code.shadow:
+        base = f"no git; kept in .mlrepro/code.git as {code.tree[:12]}"
     return f"{base}{changed}{extra}{edited}"
 
 
@@ -260,7 +265,8 @@ def _python(record: Manifest) -> str:
 
 def _machine(record: Manifest) -> str:
     machine = record.platform
-    return f"{machine.cpu or machine.machine}, {machine.affinity} of {machine.cores} cores, {machine.system}"
+    cores = f"{machine.affinity} of {machine.cores} cores"
+    return f"{machine.cpu or machine.machine}, {cores}, {machine.system}"
 
 
 # Name, least width of the terminal that has room for it, and least width of the column.
@@ -302,19 +308,21 @@ def _verified(console: Console, found: Sequence[Verified]) -> None:
     for one in found:
         name = f" ({one.name})" if one.name else ""
         console.print(Text.assemble((one.run[:12], "bold"), name))
+        widest = max((len(f.path) for f in one.findings), default=0)
         for finding in one.findings:
             console.print(
                 Text.assemble(
-                    f"  {finding.kind:<8}  {finding.path}  ",
+                    f"  {finding.kind:<8}  {finding.path:<{widest}}  ",
                     (finding.state.value, _STATES[finding.state]),
                 )
             )
-    bad = sum(not one.ok for one in found)
-    console.print(f"{len(found) - bad} of {len(found)} runs can be rebuilt as recorded")
+    good = sum(one.ok for one in found)
+    console.print(f"{good} of {_count(len(found), 'run')} can be rebuilt as recorded")
 
 
 def _shared(console: Console, shared: Shared) -> None:
-    console.print(f"{shared.remote}: {shared.runs} runs, {shared.objects} objects")
+    runs, objects = _count(shared.runs, "run"), _count(shared.objects, "object")
+    console.print(f"{shared.remote}: {runs}, {objects}")
     for path in shared.unreachable:
         console.print(Text(f"not sent: {path} was only named; a colleague has to have it"))
 
@@ -324,6 +332,10 @@ def _sequence(console: Console, rows: Sequence[Any]) -> None:
         _verified(console, rows)
     elif rows:
         _rows(console, rows)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _grid() -> Table:

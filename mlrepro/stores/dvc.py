@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import closing, contextmanager, redirect_stdout
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +61,10 @@ def init(root: Path) -> None:
     with _translated("DVC could not be initialised"):
         from dvc.repo import Repo  # noqa: PLC0415  0.5 s, paid once for a project
 
+        from mlrepro.stores import dvcquiet  # noqa: PLC0415  loaded already
+
         is_below = repo is not None and repo.root != root.resolve()
-        with redirect_stdout(io.StringIO()):  # it greets the user by itself
+        with dvcquiet.quiet():  # it sets its log up while it is imported, and greets the user
             Repo.init(str(root), no_scm=repo is None, subdir=is_below).close()
 
 

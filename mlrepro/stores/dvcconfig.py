@@ -98,4 +98,4 @@ def _unquoted(value: str) -> str:
 def _resolved(file: Path, value: str) -> str:
     if re.match(r"\w+://", value):
         return value
-    return os.path.abspath(file.parent / os.path.expanduser(value))  # noqa: PTH100, PTH111  no symlinks followed, as DVC
+    return os.path.abspath(file.parent / os.path.expanduser(value))

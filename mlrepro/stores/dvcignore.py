@@ -26,7 +26,7 @@ def ignore_rules(root: Path) -> Callable[[Path, bool], bool]:
     ``.dvcignore`` files of all folders from the root down to the path's own are read when they
     are first needed. Repositories inside the repository are left out, as DVC does.
     """
-    folder = os.path.abspath(root)  # noqa: PTH100  symlinks stay, as in the paths asked for
+    folder = os.path.abspath(root)
     rules: dict[str, tuple[_Rule, ...]] = {}
 
     def of(place: str) -> tuple[_Rule, ...]:
@@ -34,7 +34,7 @@ def ignore_rules(root: Path) -> Callable[[Path, bool], bool]:
             if place == folder:
                 inherited: tuple[_Rule, ...] = ()
             elif place.startswith(folder + os.sep):
-                inherited = of(os.path.dirname(place))  # noqa: PTH120  asked for every file
+                inherited = of(os.path.dirname(place))
             else:
                 return ()
             prefix = os.path.relpath(place, folder).replace(os.sep, "/")
@@ -78,7 +78,7 @@ def _decides(rules: Sequence[_Rule], path: str, is_dir: bool) -> bool:
 
 def _read(folder: str, prefix: str) -> list[_Rule]:
     try:
-        with open(os.path.join(folder, FILE), encoding="utf-8") as file:  # noqa: PTH118, PTH123
+        with open(os.path.join(folder, FILE), encoding="utf-8") as file:
             lines = [line.strip() for line in file]
     except (OSError, UnicodeDecodeError):
         return []

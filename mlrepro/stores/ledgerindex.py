@@ -77,7 +77,8 @@ class Entry:
     @functools.cached_property
     def manifest(self) -> Manifest:
         """The whole record."""
-        return Manifest.from_dict(documents.read_json(self.shelf.get(self.blob)))
+        data = documents.read_json(self.shelf.get(self.blob))
+        return Manifest.from_dict(data, sealed=self.id)
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def _row(run: str, data: bytes | None, *, strict: bool) -> Row | None:
     try:
         content = documents.read_json(data)
         if strict:
-            Manifest.from_dict(content)
+            Manifest.from_dict(content, sealed=run)
         known = content["run"]
         return {
             "id": run,

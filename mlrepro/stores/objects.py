@@ -175,7 +175,7 @@ class Stores:
         if not modes.S_ISREG(status.st_mode):
             raise StoreError(f"`{path}` is neither a file nor a folder")
         if status.st_size <= _CACHED_FROM or (cache is None and status.st_size <= reflink.SMALL):
-            with open(path, "rb", buffering=0) as file:  # noqa: PTH123  hot: see shelf.py
+            with open(path, "rb", buffering=0) as file:
                 data = file.readall()
             return Stored(self._add_small(data, into_dvc), len(data))
         known = cache.get(status) if cache else None

@@ -1,6 +1,5 @@
 """Shelf: one folder of objects in DVC's layout, and how an object gets its name there."""
 # Strings, not Paths: for 20,000 small objects a Path each would cost as much as the copying.
-# ruff: noqa: PTH101, PTH102, PTH104, PTH108, PTH112, PTH116, PTH120, PTH123
 
 from __future__ import annotations
 
