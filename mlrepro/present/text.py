@@ -317,7 +317,7 @@ def _verified(console: Console, found: Sequence[Verified]) -> None:
                 )
             )
     good = sum(one.ok for one in found)
-    console.print(f"{good} of {_count(len(found), 'run')} can be rebuilt as recorded")
+    console.print(f"{good} of {len(found)} runs can be rebuilt as recorded")
 
 
 def _shared(console: Console, shared: Shared) -> None:
