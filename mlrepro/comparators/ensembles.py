@@ -206,8 +206,9 @@ class Pair:
             verdict = Verdict.DRIFTED if beyond.any() else Verdict.CLOSE
             at = int((beyond if beyond.any() else moved).argmax())
             tree, first = self.shown(at)
-            if self.a.starts is None and self.a.rule is Rule.STATISTIC:
-                tree = sys.maxsize  # sums over all trees: a tree that differs comes first
+            if self.a.starts is None:
+                # A list of the whole model: a tree that differs comes first, sums of trees last.
+                tree = sys.maxsize - (self.a.rule is not Rule.STATISTIC)
             yield Part(self.difference(moved, verdict, first), tree)
 
     def difference(self, moved: Array, verdict: Verdict, first: str) -> Difference:
