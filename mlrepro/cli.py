@@ -6,6 +6,7 @@ Commands are imported when they are called: `mlrepro --help` starts in 0.15 s.
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -58,6 +59,13 @@ def _fail(error: MlreproError) -> None:
     sys.exit(error.exit_code)
 
 
+def _alias(command: click.Command) -> click.Command:
+    """Return a command that is not listed a second time."""
+    twin = copy.copy(command)
+    twin.hidden = True
+    return twin
+
+
 def _example(*lines: str, codes: str = "0 done · 1 failed · 2 usage") -> str:
     shown = "\n".join(f"  {line}" for line in lines)
     return f"\b\nExamples:\n{shown}\n\n" + _EPILOG_EXIT.format(codes)
@@ -95,7 +103,10 @@ def main() -> None:
     """Record how a model came to be, make it again, and say how far the numbers moved."""
 
 
-@main.command(epilog=_example("mlrepro init", "mlrepro init --no-hook", codes="0 ready · 2 usage"))
+@main.command(
+    short_help="Make this folder ready: git, DVC, the git hook.",
+    epilog=_example("mlrepro init", "mlrepro init --no-hook", codes="0 ready · 2 usage"),
+)
 @click.option("--no-hook", is_flag=True, help="Leave the git hook out.")
 @_json
 def init(no_hook: bool, as_json: bool) -> None:
@@ -111,6 +122,7 @@ def init(no_hook: bool, as_json: bool) -> None:
 
 
 @main.command(
+    short_help="Run a training and record it.",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
     epilog=_example(
         "mlrepro run python train.py --lr 0.1",
@@ -156,13 +168,14 @@ def run(
 
 
 @main.command(
+    short_help="Train again and report the drift.",
     epilog=_example(
         "mlrepro rebuild model.txt",
         "mlrepro rebuild last --rtol 1e-5",
         "git bisect run mlrepro rebuild --code head 3f9a2c01b4de",
         codes="0 identical, equivalent or close · 1 drifted or missing · 2 usage · "
         "125 could not be told",
-    )
+    ),
 )
 @click.argument("refs", nargs=-1, required=True, metavar="REF...")
 @click.option(
@@ -225,12 +238,16 @@ def rebuild(
     sys.exit(worst)
 
 
+main.add_command(_alias(rebuild), "rerun")
+
+
 @main.command(
+    short_help="Compare two runs, or a run and the working tree.",
     epilog=_example(
         "mlrepro diff model.txt",
         "mlrepro diff baseline last",
         codes="0 the same · 1 different · 2 usage",
-    )
+    ),
 )
 @click.argument("a")
 @click.argument("b", required=False)
@@ -253,11 +270,12 @@ def diff(a: str, b: str | None, rtol: float | None, atol: float, as_json: bool) 
 
 
 @main.command(
+    short_help="Check without training what a run needs.",
     epilog=_example(
         "mlrepro verify",
         "mlrepro verify model.txt",
         codes="0 all is there · 1 something drifted or is lost · 2 usage",
-    )
+    ),
 )
 @click.argument("refs", nargs=-1, metavar="[REF]...")
 @_json
@@ -272,6 +290,7 @@ def verify(refs: Sequence[str], as_json: bool) -> None:
 
 @main.command(
     "ls",
+    short_help="List the recorded runs.",
     epilog=_example("mlrepro ls", "mlrepro ls --name baseline --json", codes="0 listed · 2 usage"),
 )
 @click.option("--name", default="", help="Only runs of this name.")
@@ -300,9 +319,10 @@ def list_runs(
 
 
 @main.command(
+    short_help="Show the record of a run.",
     epilog=_example(
         "mlrepro show model.txt", "mlrepro show last --json", codes="0 listed · 2 usage"
-    )
+    ),
 )
 @click.argument("ref", default="last")
 @_json
@@ -314,9 +334,10 @@ def show(ref: str, as_json: bool) -> None:
 
 
 @main.command(
+    short_help="Send runs to the remotes.",
     epilog=_example(
         "mlrepro push", "mlrepro push --yes", codes="0 sent · 1 refused or failed · 2 usage"
-    )
+    ),
 )
 @click.argument("remote", default="")
 @_yes
@@ -329,7 +350,10 @@ def push(remote: str, yes: bool, as_json: bool) -> None:
 
 
 @main.command(
-    epilog=_example("mlrepro pull", "mlrepro pull baseline", codes="0 brought · 1 failed · 2 usage")
+    short_help="Bring runs from the remotes.",
+    epilog=_example(
+        "mlrepro pull", "mlrepro pull baseline", codes="0 brought · 1 failed · 2 usage"
+    ),
 )
 @click.argument("refs", nargs=-1, metavar="[REF]...")
 @click.option("--remote", default="", help="The git remote.")
@@ -342,7 +366,7 @@ def pull(refs: Sequence[str], remote: str, everything: bool, as_json: bool) -> N
     _print(command(refs, remote=remote, everything=everything, notify=_say), as_json=as_json)
 
 
-@main.group()
+@main.group(short_help="Install or run the git hook.")
 def hook() -> None:
     """Install or run the git hook, which refuses a commit that nobody could rebuild."""
 
