@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -23,7 +23,7 @@ def beside(target: Path, *, mode: int | None = None) -> Iterator[IO[bytes]]:
     mode : int, optional
         Permission bits; those of a plain ``open`` otherwise.
     """
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".mlrepro-")
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".mlrepro-{os.getpid()}-")
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -39,6 +39,26 @@ def write_beside(target: Path, data: bytes | str, *, mode: int | None = None) ->
     """Write `target` whole or not at all."""
     with beside(target, mode=mode) as file:
         file.write(data.encode() if isinstance(data, str) else data)
+
+
+def sweep(folders: Iterable[Path], *, since: float) -> None:
+    """Remove the temporary files that killed processes of this machine left since a moment."""
+    for folder in folders:
+        for path in folder.glob(".mlrepro-*-*"):
+            pid = path.name.split("-")[1]
+            with suppress(OSError):
+                if pid.isdecimal() and not _lives(int(pid)) and path.stat().st_mtime >= since:
+                    path.unlink()
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _umask() -> int:

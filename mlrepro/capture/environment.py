@@ -105,7 +105,7 @@ def _remembered(cache: Path | None) -> Iterator[dict[str, Any]]:
     """Lend what is known of distributions, and keep what was added; it may be lost at any time."""
     known: dict[str, Any] = {}
     if cache:
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, TypeError):  # absent, or damaged
             known = dict(json.loads(cache.read_text()))
     before = len(known)
     yield known

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from mlrepro.capture import globs
 from mlrepro.capture.observation import Observation, Read, Stat
-from mlrepro.errors import StoreError
+from mlrepro.errors import MlreproError, StoreError
 from mlrepro.manifest import Digest, Grade, Input, Parent, Source
 from mlrepro.stores import objects
 from mlrepro.stores.objects import Stores
@@ -82,6 +83,7 @@ def find(
     stores: Stores,
     *,
     declared: Sequence[str] = (),
+    start: Path | None = None,
     cache: StatCache | None = None,
 ) -> Found:
     """Judge everything that a run read.
@@ -96,13 +98,19 @@ def find(
         Where the bytes of small untracked inputs are kept.
     declared : sequence of str
         Globs of ``--input``; what they name is kept at any size.
+    start : Path, optional
+        What the globs are relative to; the root otherwise.
     cache : StatCache, optional
         Spares reading large files that were read before.
     """
     reads = {r.path: r for r in observation.reads if not r.wrote_before and not _is_folder(r.path)}
-    for path in _declared(known.root, declared):
-        reads.setdefault(path, Read(path, _stat(path), "declared", wrote_before=False))
-    inputs, code, troubles = [], {}, []
+    named, idle = globs.files(start or known.root, declared)
+    for path in map(str, named):
+        kept = replace(reads[path], seen="declared") if path in reads else None
+        reads[path] = kept or Read(path, _stat(path), "declared", wrote_before=False)
+    members = Members(stores)
+    inputs, code = [], {}
+    troubles = [f"`--input {pattern}` names no file" for pattern in idle]
     for path, read in sorted(reads.items()):
         name = name_of(known.root, path)
         if any(part in _NO_INPUT for part in PurePosixPath(name).parts):
@@ -110,15 +118,51 @@ def find(
         if read.seen == "import" or _is_code(name):
             code[name] = read.stat.mtime_ns if read.stat else 0
             continue
-        one, trouble = _judge(name, read, known, stores, cache)
+        one, trouble = _judge(name, read, known, members, cache)
         inputs.append(one)
         troubles += [trouble] if trouble else []
     return Found(tuple(inputs), code, tuple(troubles))
 
 
-def parents(inputs: Iterable[Input], ledger: Mapping[str, tuple[str, str]]) -> tuple[Parent, ...]:
-    """Name the earlier runs whose artifacts were read: prepared data as much as warm starts."""
-    runs = (ledger.get(str(one.digest)) for one in inputs if one.digest)
+class Members:
+    """What the stored folders hold, each listing read once."""
+
+    def __init__(self, stores: Stores) -> None:
+        self.stores = stores
+        self._listings: dict[Digest, Mapping[str, Digest] | None] = {}
+
+    def digest(self, folder: Digest, name: str) -> Digest | str | None:
+        """Return the digest of a file in a folder; ``unknown`` where the listing is not here."""
+        if folder not in self._listings:
+            try:
+                self._listings[folder] = self.stores.listing(folder)
+            except MlreproError:
+                self._listings[folder] = None
+        listing = self._listings[folder]
+        return "unknown" if listing is None else listing.get(name)
+
+
+def parents(inputs: Iterable[Input], known: Known, stores: Stores) -> tuple[Parent, ...]:
+    """Name the earlier runs whose artifacts were read: prepared data as much as warm starts.
+
+    A file of a folder counts where the folder, as the earlier run left it, holds these bytes.
+    """
+    members = Members(stores)
+    folders: dict[str, list[tuple[Digest, tuple[str, str]]]] = {}
+    for digest, run in known.ledger.items():
+        if digest.endswith(".dir"):
+            folders.setdefault(run[1], []).append((Digest.parse(digest), run))
+
+    def made(one: Input) -> tuple[str, str] | None:
+        if str(one.digest) in known.ledger:
+            return known.ledger[str(one.digest)]
+        for folder in map(str, PurePosixPath(one.path).parents):
+            for digest, run in reversed(folders.get(folder, ())):
+                if members.digest(digest, one.path[len(folder) + 1 :]) == one.digest:
+                    return run
+        return None
+
+    runs = (made(one) for one in inputs if one.digest)
     return tuple(Parent(*run) for run in dict.fromkeys(r for r in runs if r))
 
 
@@ -139,15 +183,15 @@ def name_of(root: Path, path: str) -> str:
 
 
 def _judge(
-    name: str, read: Read, known: Known, stores: Stores, cache: StatCache | None
+    name: str, read: Read, known: Known, members: Members, cache: StatCache | None
 ) -> tuple[Input, str]:
     digest, grade, held = _digest(read, cache)
     size = read.stat.size if read.stat else None
-    source, trouble = _source(name, digest, size, known, keep=read.seen == "declared")
+    source, trouble = _source(name, digest, size, known, members, keep=read.seen == "declared")
     if source is Source.CODE and grade is Grade.BEFORE_WRITE and name not in known.tracked:
         source = Source.STORED
     if source is Source.STORED and digest:
-        digest, source, trouble = _store(name, held, digest, stores, cache)
+        digest, source, trouble = _store(name, held, digest, members.stores, cache)
     if digest is None and source is not Source.CODE and not trouble:
         trouble = f"{name}: {grade.value}, so no digest is given"
     return Input(name, source, digest, size, grade, read.seen), trouble
@@ -159,12 +203,15 @@ def _digest(read: Read, cache: StatCache | None) -> tuple[Digest | None, Grade, 
         return None, Grade.TOO_LARGE, read.path
     now = _stat(read.path)
     if read.copy and now != read.stat:
-        return objects.digest_file(Path(read.copy)), Grade.BEFORE_WRITE, read.copy
+        try:
+            return objects.digest_file(Path(read.copy)), Grade.BEFORE_WRITE, read.copy
+        except StoreError:
+            return None, Grade.CHANGED, read.path
     if now is None or now != read.stat:
         return None, Grade.GONE if now is None else Grade.CHANGED, read.path
     try:
         digest = digest_of_file(Path(read.path), cache)
-    except StoreError:
+    except (StoreError, OSError):  # gone, or not readable
         return None, Grade.UNVERIFIED, read.path
     verified = _stat(read.path) == now
     return (digest if verified else None, Grade.VERIFIED if verified else Grade.CHANGED, read.path)
@@ -185,11 +232,17 @@ def digest_of_file(path: Path, cache: StatCache | None) -> Digest:
 
 
 def _source(
-    name: str, digest: Digest | None, size: int | None, known: Known, *, keep: bool
+    name: str,
+    digest: Digest | None,
+    size: int | None,
+    known: Known,
+    members: Members,
+    *,
+    keep: bool,
 ) -> tuple[Source, str]:
     if name in known.tracked:
         return Source.CODE, ""
-    if _pointer(name, known) in (digest, "folder"):
+    if digest and _pointed(name, known, members) in (digest, "unknown"):
         return Source.DVC, ""
     if digest and str(digest) in known.ledger:
         return Source.STORED, ""
@@ -198,11 +251,14 @@ def _source(
     return Source.ELSEWHERE, f"{name} ({_mb(size)}) is only named: a colleague has to have it"
 
 
-def _pointer(name: str, known: Known) -> Digest | str | None:
+def _pointed(name: str, known: Known, members: Members) -> Digest | str | None:
+    """Return the digest that a pointer, the file's own or its folder's, names for it."""
     if name in known.pointers:
         return known.pointers[name]
-    folders = (str(parent) for parent in PurePosixPath(name).parents)
-    return "folder" if any(f in known.pointers for f in folders) else None
+    for folder in map(str, PurePosixPath(name).parents):
+        if folder in known.pointers:
+            return members.digest(known.pointers[folder], name[len(folder) + 1 :])
+    return None
 
 
 def _store(
@@ -215,11 +271,6 @@ def _store(
     if stored.digest != digest:
         return None, Source.ELSEWHERE, f"{name} changed while it was being kept"
     return digest, Source.STORED, ""
-
-
-def _declared(root: Path, patterns: Sequence[str]) -> list[str]:
-    found = {p for pattern in patterns for p in root.glob(pattern)}
-    return sorted(str(p) for p in found if p.is_file())
 
 
 def _is_code(name: str) -> bool:

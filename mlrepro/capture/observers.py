@@ -76,16 +76,41 @@ def choose(
     return _Together(watching, _watchers(table[name], watching))
 
 
-def recover(log: Path, root: Path) -> Observation:
+def recover(log: Path, root: Path, *, until: float = 0.0) -> Observation:
     """Say what was seen of a run whose mlrepro was killed, from the log that it left.
 
-    A file that changed after the run's last sign of life is not claimed: that may have been
-    somebody else, days later.
+    Parameters
+    ----------
+    log, root : Path
+        As for `choose`.
+    until : float
+        When the run ended, in seconds since the epoch, where that is known: a file that changed
+        later is not claimed. Where it is not, that holds two seconds after the run's last sign of
+        life for what only the scan saw: it may have been somebody else, days later.
     """
     watching = Watching.load(log, root)
     last = max((path.stat().st_mtime_ns for path in _entries(log)), default=0)
-    watching = dataclasses.replace(watching, until=last + 2 * 10**9)
-    return _Together(watching, _watchers(watching.names or ("audit",), watching)).finish()
+    end = int(until * 1e9) or last + 2 * 10**9
+    watching = dataclasses.replace(watching, until=end)
+    seen = _Together(watching, _watchers(watching.names or ("audit",), watching)).finish()
+    if not until:
+        return seen
+    changed = [write.path for write in seen.writes if _changed_after(write.path, end)]
+    if not changed:
+        return seen
+    sentence = f"changed after the run, so what it wrote is not known: {', '.join(changed[:5])}"
+    return dataclasses.replace(
+        seen,
+        writes=tuple(write for write in seen.writes if write.path not in changed),
+        blind_spots=(*seen.blind_spots, sentence),
+    )
+
+
+def _changed_after(path: str, moment: int) -> bool:
+    try:
+        return Path(path).stat().st_ctime_ns > moment
+    except OSError:
+        return False
 
 
 def _watchers(names: Sequence[str], watching: Watching) -> tuple[AuditObserver | ScanObserver, ...]:

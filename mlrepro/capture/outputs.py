@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from mlrepro.capture import globs
 from mlrepro.capture.observation import Observation
 from mlrepro.manifest import SUFFIX, Role
 
@@ -52,6 +53,8 @@ _METRIC_NAMES = (
 _CHECKPOINTS = re.compile(
     r"^(?:checkpoints?|ckpts?|checkpoint-\d+|.*\.ckpt|saved_model)$", re.IGNORECASE
 )
+_MANY = 500
+"""A folder of more files is one artifact: a record of each could not be read any more."""
 _NEVER = re.compile(r"(?:^|/)(?:\.git|\.mlrepro|\.dvc|__pycache__|\.ipynb_checkpoints)(?:/|$)")
 
 
@@ -80,6 +83,7 @@ def find(
     *,
     overlapped: bool = False,
     declared: Sequence[str] = (),
+    start: Path | None = None,
     code: Collection[str] = (),
 ) -> tuple[tuple[Output, ...], tuple[str, ...]]:
     """Say what a run wrote and what each is, and name what was seen but not claimed.
@@ -94,6 +98,8 @@ def find(
         Whether another run went on at the same time; then what only the scan saw is ambiguous.
     declared : sequence of str
         Globs of ``--output``.
+    start : Path, optional
+        What the globs are relative to; the root otherwise.
     code : collection of str
         Files of the code's snapshot: one that the run loaded, and that only the scan saw change,
         was edited by somebody and is no output.
@@ -105,39 +111,65 @@ def find(
     blind_spots : tuple of str
         One sentence for each kind of write that is not claimed.
     """
+    seen, outside = _written(root, observation)
+    ambiguous = []
+    read = {_relative(root, read.path) for read in observation.reads} & set(code)
+    seen = {p: by for p, by in seen.items() if not (by == {"scan"} and p in read)}
+    if overlapped:
+        ambiguous = sorted(p for p, by in seen.items() if by == {"scan"})
+        seen = {p: by for p, by in seen.items() if by != {"scan"}}
+    named, idle = globs.files(start or root, declared)
+    for name in named:
+        path = _relative(root, str(name))
+        if path is None:
+            outside.append(str(name))
+        elif not _NEVER.search(path):
+            seen.setdefault(path, set()).add("declared")
+    outputs, lost = _judged(root, {p: by for p, by in seen.items() if (root / p).is_file()})
+    lost += [f"`--output {pattern}` names no file" for pattern in idle]
+    return outputs, (*_blind_spots(outside, ambiguous), *lost)
+
+
+def _written(root: Path, observation: Observation) -> tuple[dict[str, set[str]], list[str]]:
+    """Return what was written in the project, each with its observers, and what outside."""
     seen: dict[str, set[str]] = {}
-    outside, ambiguous = [], []
+    outside = []
     for write in observation.writes:
         path = _relative(root, write.path)
         if path is None:
             outside.append(write.path)
         elif not _NEVER.search(path) and not _is_ours(path):
             seen.setdefault(path, set()).update(write.seen.split("+"))
-    read = {_relative(root, read.path) for read in observation.reads} & set(code)
-    seen = {p: by for p, by in seen.items() if not (by == {"scan"} and p in read)}
-    if overlapped:
-        ambiguous = sorted(p for p, by in seen.items() if by == {"scan"})
-        seen = {p: by for p, by in seen.items() if by != {"scan"}}
-    for path in _matching(root, declared):
-        seen.setdefault(path, set()).add("declared")
-    present = {p: by for p, by in seen.items() if (root / p).is_file()}
-    outputs = [
-        Output(p, role(root, p), "+".join(sorted(by))) for p, by in _folded(root, present).items()
-    ]
+    return seen, outside
+
+
+def _judged(root: Path, present: dict[str, set[str]]) -> tuple[tuple[Output, ...], list[str]]:
+    outputs, lost = [], []
+    for path, by in _folded(root, present).items():
+        try:
+            outputs.append(Output(path, role(root, path), "+".join(sorted(by))))
+        except OSError as error:  # not readable, or gone this moment
+            lost.append(f"{path} could not be read: {error.strerror}")
     order = list(Role)
     outputs.sort(key=lambda o: (order.index(o.role), o.path))
-    return tuple(outputs), tuple(_blind_spots(outside, ambiguous))
+    return tuple(outputs), lost
 
 
 def role(root: Path, path: str) -> Role:
     """Say what an output is: the first row of `TABLE` that fits."""
     target = root / path
     if target.is_dir():
-        return Role.WEIGHTS
+        return Role.WEIGHTS if _holds_model(target) else Role.OTHER
     with target.open("rb") as file:
         head = file.read(_HEAD)
     size = target.stat().st_size
     return next(role for role, fits in TABLE if fits(PurePosixPath(path), head, size))
+
+
+def _holds_model(folder: Path) -> bool:
+    if _CHECKPOINTS.match(folder.name):
+        return True
+    return any(is_model_name(name) for _top, _folders, names in os.walk(folder) for name in names)
 
 
 def is_model_name(path: str) -> bool:
@@ -205,23 +237,30 @@ def _relative(root: Path, path: str) -> str | None:
     return None
 
 
-def _matching(root: Path, patterns: Sequence[str]) -> list[str]:
-    found = {p for pattern in patterns for p in root.glob(pattern) if p.is_file()}
-    return sorted(str(p.relative_to(root)) for p in found)
-
-
 def _folded(root: Path, seen: dict[str, set[str]]) -> dict[str, set[str]]:
-    """Put a folder of checkpoints in the place of its files, if the run wrote all of them."""
+    """Put a folder of checkpoints, or of very many files, in the place of its files.
+
+    Only if the run wrote all that is in it.
+    """
     folders: dict[str, set[str]] = {}
     for path in seen:
-        parents = [p for p in reversed(PurePosixPath(path).parents) if _CHECKPOINTS.match(p.name)]
-        if parents:
-            folders.setdefault(str(parents[0]), set()).add(path)
+        for parent in PurePosixPath(path).parents:
+            folders.setdefault(str(parent), set()).add(path)
+    folders.pop(".", None)
     folded = dict(seen)
-    for folder, members in folders.items():
-        if _all_files(root / folder, root) == members and any(is_model_name(m) for m in members):
+    for folder, members in sorted(folders.items()):
+        if not members <= folded.keys() or not _is_one(folder, members):
+            continue
+        if _all_files(root / folder, root) == members:
             folded[folder] = set().union(*(folded.pop(member) for member in members))
     return folded
+
+
+def _is_one(folder: str, members: Collection[str]) -> bool:
+    if len(members) > _MANY:
+        return True
+    checkpoints = _CHECKPOINTS.match(PurePosixPath(folder).name)
+    return bool(checkpoints) and any(is_model_name(member) for member in members)
 
 
 def _all_files(folder: Path, root: Path) -> set[str]:

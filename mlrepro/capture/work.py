@@ -1,10 +1,12 @@
 """Work: the folder of a run that is going on, and how a dead one is told from a living one.
 
-``.mlrepro/running/<uuid>/`` holds ``state.json`` (what was known at the start), ``lock`` (held by
-flock as long as mlrepro lives), ``log/`` (the observer's) and the copies of what was printed. A
-folder whose lock is free and whose training is gone belongs to a run that was killed: the next
-command finishes it as *interrupted*. ``.mlrepro/spans.jsonl`` remembers when runs went on, so that
-a change that only the scan saw is never claimed by one of two runs that overlapped.
+``.mlrepro/running/<uuid>/`` holds ``state.json`` (what was known at the start), ``ended.json`` (how
+the training ended, if mlrepro lived to see it), ``lock`` (held by flock as long as mlrepro lives),
+``log/`` (the observer's) and the copies of what was printed. It goes when the run is recorded. A
+folder whose lock is free and whose training is gone belongs to a run that was killed, or whose
+record could not be written: the next command finishes it. ``.mlrepro/spans.jsonl`` remembers when
+runs went on, so that a change that only the scan saw is never claimed by one of two runs that
+overlapped.
 """
 
 from __future__ import annotations
@@ -14,20 +16,22 @@ import fcntl
 import json
 import os
 import shutil
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mlrepro import paths, plain
 from mlrepro.capture.code import Snapshot
 from mlrepro.errors import ManifestError
 from mlrepro.manifest import Variables
 
+T = TypeVar("T")
+
 FOLDER = ".mlrepro"
+_UNBORN = "unborn-"
 _SPANS = "spans.jsonl"
 _SPANS_KEPT = 200
 
@@ -130,53 +134,92 @@ class Work:
             raise ManifestError(f"run {self.name[:8]} left no state") from error
         return plain.load(State, data)
 
+    def write_ended(self, ended: Any) -> None:
+        """Record how the training ended, before its record is made."""
+        paths.write_beside(self.folder / "ended.json", json.dumps(plain.dump(ended)))
+
+    def read_ended(self, kind: type[T]) -> tuple[T | None, float]:
+        """Return how the training ended and when that was written down; None where nobody saw."""
+        file = self.folder / "ended.json"
+        try:
+            return plain.load(kind, json.loads(file.read_text())), file.stat().st_mtime
+        except (OSError, ValueError, ManifestError):
+            return None, 0.0
+
     def child_lives(self) -> bool:
         """Whether the training goes on, be it without mlrepro."""
         try:
             pid, birth = (self.folder / "child").read_text().split()
+            return _birth(int(pid)) == birth != ""
         except (OSError, ValueError):
             return False
-        return _birth(int(pid)) == birth != ""
 
     def last_sign(self) -> float:
         """When the run was last seen alive, in seconds since the epoch."""
-        times = [self.folder.stat().st_mtime]
-        for path in (self.stdout, self.stderr, *_children(self.log)):
-            with contextlib.suppress(FileNotFoundError):
+        times = [0.0]
+        for path in (self.folder, self.stdout, self.stderr, *_children(self.log)):
+            with contextlib.suppress(OSError):
                 times.append(path.stat().st_mtime)
         return max(times)
 
     def remove(self) -> None:
-        """Forget the folder."""
+        """Forget the folder: the run is recorded, or there is nothing to record."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def is_held(self) -> bool:
+        """Whether the mlrepro that made it lives."""
+        try:
+            with (self.folder / "lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
 
 @contextlib.contextmanager
-def begin(root: Path, *, fallback: bool = True) -> Iterator[Work]:
-    """Open the folder of a new run and hold its lock until the block ends; then remove it.
+def begin(root: Path) -> Iterator[Work]:
+    """Open the folder of a new run and hold its lock until the block ends.
 
+    It stays until `conclude`, so that the next command finishes what this one could not.
     Where the project's folder cannot be written to, the folder lies in the system's temporary
-    place: the run goes on.
+    place and goes with the block: the run goes on.
+
+    Raises
+    ------
+    OSError
+        If that cannot be written either.
     """
     name = uuid.uuid4().hex
-    try:
-        folder = _home(root) / "running" / name
-        (folder / "log").mkdir(parents=True)
-    except OSError:
-        if not fallback:
-            raise
-        folder = Path(tempfile.mkdtemp(prefix="mlrepro-")) / name
-        (folder / "log").mkdir(parents=True)
-    work = Work(folder)
-    with _locked(folder):
-        began = time.time()
+    with contextlib.ExitStack() as stack:
         try:
-            yield work
-        finally:
-            _remember(root, name, began)
-            work.remove()
-            if folder.parent.name.startswith("mlrepro-"):
-                shutil.rmtree(folder.parent, ignore_errors=True)
+            folder = _folder(_home(root) / "running", name, stack)
+        except OSError:
+            import tempfile  # noqa: PLC0415  3 ms, for a folder that cannot be written
+
+            place = tempfile.TemporaryDirectory(prefix="mlrepro-", ignore_cleanup_errors=True)
+            folder = _folder(Path(stack.enter_context(place)), name, stack)
+        yield Work(folder)
+
+
+def conclude(root: Path, work: Work, *, began: float | None = None, end: float = 0.0) -> None:
+    """Forget the folder of a run that is recorded, but not when it went on."""
+    if began is not None:
+        _remember(root, {"work": work.name, "begin": began, "end": end or time.time()})
+    work.remove()
+
+
+def _folder(home: Path, name: str, stack: contextlib.ExitStack) -> Path:
+    """Make a run's folder, locked before it has its name: nobody may take it for a dead one."""
+    unborn = home / f"{_UNBORN}{name}"
+    try:
+        (unborn / "log").mkdir(parents=True)
+        stack.enter_context(_locked(unborn))
+        return unborn.rename(home / name)
+    except OSError:
+        shutil.rmtree(unborn, ignore_errors=True)
+        raise
 
 
 @contextlib.contextmanager
@@ -184,8 +227,8 @@ def dead(root: Path) -> Iterator[tuple[Work, ...]]:
     """Give the runs that were killed, each locked, so that only one command finishes it."""
     with contextlib.ExitStack() as stack:
         found = []
-        for folder in _children(root / FOLDER / "running"):
-            work = Work(folder)
+        for work in _works(root):
+            folder = work.folder
             if work.child_lives():
                 continue
             with contextlib.suppress(OSError):
@@ -195,12 +238,34 @@ def dead(root: Path) -> Iterator[tuple[Work, ...]]:
         yield tuple(found)
 
 
+def left(root: Path) -> bool:
+    """Whether there are runs that nobody attends to any more."""
+    return any(not (work.is_held() or work.child_lives()) for work in _works(root))
+
+
 def overlapped(root: Path, work: str, began: float) -> bool:
     """Whether another run went on in this project at some time since `began`."""
-    running = [f.name for f in _children(root / FOLDER / "running") if f.name != work]
-    return bool(running) or any(
-        span["work"] != work and span["end"] >= began for span in _spans(root)
-    )
+    for other in _works(root):
+        goes_on = other.is_held() or other.child_lives()
+        if other.name != work and (goes_on or other.last_sign() >= began):
+            return True
+    return any(span["work"] != work and span["end"] >= began for span in _spans(root))
+
+
+def _works(root: Path) -> Iterator[Work]:
+    """Yield the runs' folders; remove those whose making was killed an hour ago."""
+    for folder in _children(root / FOLDER / "running"):
+        if not folder.name.startswith(_UNBORN):
+            yield Work(folder)
+        elif _age(folder) > 3600:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _age(folder: Path) -> float:
+    try:
+        return time.time() - folder.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _home(root: Path) -> Path:
@@ -220,30 +285,28 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _remember(root: Path, work: str, began: float) -> None:
-    file = root / FOLDER / _SPANS
-    line = json.dumps({"work": work, "begin": began, "end": time.time()})
-    with contextlib.suppress(OSError):
+def _remember(root: Path, span: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError), (root / FOLDER / _SPANS).open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         spans = _spans(root)
         if len(spans) > 2 * _SPANS_KEPT:
-            kept = [json.dumps(span) for span in spans[-_SPANS_KEPT:]]
-            paths.write_beside(file, "\n".join([*kept, line, ""]))
-            return
-        with file.open("a") as stream:
-            stream.write(line + "\n")
+            file.truncate(0)
+            file.writelines(json.dumps(kept) + "\n" for kept in spans[-_SPANS_KEPT:])
+        # A line that was cut off must not swallow this one.
+        file.write("\n" + json.dumps(span) + "\n")
 
 
 def _spans(root: Path) -> list[dict[str, Any]]:
     try:
         lines = (root / FOLDER / _SPANS).read_text().splitlines()
-    except OSError:
+    except (OSError, ValueError):
         return []
     spans = []
     for line in lines:
-        with contextlib.suppress(ValueError):
+        # Cut off by a full disk, or damaged.
+        with contextlib.suppress(ValueError, TypeError, KeyError):
             span = json.loads(line)
-            if isinstance(span, dict) and {"work", "end"} <= span.keys():
-                spans.append(span)
+            spans.append({**span, "end": float(span["end"]), "work": str(span["work"])})
     return spans
 
 

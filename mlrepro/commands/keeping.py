@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from mlrepro import manifest
@@ -14,33 +15,76 @@ from mlrepro.stores.objects import Stored
 from mlrepro.stores.place import Place
 
 
-def decide(here: Place, found: Sequence[Output], *, keep: bool) -> dict[str, Kept]:
+@dataclass(frozen=True)
+class Choice:
+    """Where the bytes of each output are kept beside the ledger, and why some have no pointer.
+
+    Attributes
+    ----------
+    kept : mapping of str to Kept
+        By path.
+    reasons : mapping of str to str
+        Weights that would have had a pointer: what is in its way, and what would help.
+    """
+
+    kept: Mapping[str, Kept]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+def decide(here: Place, found: Sequence[Output], *, keep: bool) -> Choice:
     """Say for each output where its bytes are kept beside the ledger.
 
     Weights get a pointer, unless git tracks them, a stage of `dvc.yaml` owns them, or git ignores
     the place where the pointer would stand (``dvc add`` refuses there too).
     """
+    in_ledger = {o.path: Kept.LEDGER for o in found}
     weights = [o.path for o in found if o.role is Role.WEIGHTS]
     if not here.has_git or here.repo is None:
-        return {o.path: Kept.LEDGER for o in found}
+        return Choice(in_ledger, dict.fromkeys(weights, "there is no git repository here"))
     try:
         tracked = git.tracked(here.repo, [o.path for o in found])
         ignored = git.ignored(here.repo, [p + s for p in weights for s in (".dvc", SUFFIX)])
         owned = dvc.owned(here.root) if here.has_dvc else frozenset()
     except MlreproError:
-        return {o.path: Kept.LEDGER for o in found}
+        return Choice(in_ledger)
+    kept, reasons = {}, {}
+    for output in found:
+        path = output.path
+        if path in owned:
+            kept[path] = Kept.DVC_YAML
+        elif path in tracked or output.role in (Role.METRICS, Role.TEXT):
+            kept[path] = Kept.GIT
+        elif output.role is not Role.WEIGHTS or not keep:
+            kept[path] = Kept.LEDGER
+        elif reason := _in_the_way(here, path, ignored):
+            kept[path], reasons[path] = Kept.LEDGER, reason
+        else:
+            kept[path] = Kept.POINTER
+    return Choice(kept, reasons)
 
-    def one(output: Output) -> Kept:
-        if output.path in owned:
-            return Kept.DVC_YAML
-        if output.path in tracked or output.role in (Role.METRICS, Role.TEXT):
-            return Kept.GIT
-        hidden = {output.path + ".dvc", output.path + SUFFIX} & ignored
-        if output.role is not Role.WEIGHTS or not keep or hidden or not here.has_dvc:
-            return Kept.LEDGER
-        return Kept.LEDGER if dvc.obstacle(here.root, here.root / output.path) else Kept.POINTER
 
-    return {o.path: one(o) for o in found}
+def _in_the_way(here: Place, path: str, ignored: Collection[str]) -> str:
+    if not here.has_dvc:
+        return "DVC is not initialised here; `mlrepro init` does it"
+    if path + ".dvc" in ignored or path + SUFFIX in ignored:
+        return _rules(here, PurePosixPath(path))
+    return dvc.obstacle(here.root, here.root / path)
+
+
+def _rules(here: Place, path: PurePosixPath) -> str:
+    """Offer the lines that let a pointer stand where git ignores it."""
+    above = [str(folder) for folder in path.parents][:-1]
+    hidden = git.ignored(here.repository, above)
+    folder = next((f for f in reversed(above) if f in hidden), None)
+    if folder is None:
+        lines = [f"!/{path.name}{suffix}" for suffix in (".dvc", SUFFIX)]
+        file = path.parent / ".gitignore"
+    else:
+        top = PurePosixPath(folder)
+        inside = [f"!/{top.name}/**/{name}" for name in ("", "*.dvc", f"*{SUFFIX}")]
+        lines = [f"!/{top.name}/", f"/{top.name}/**", *inside]
+        file = top.parent / ".gitignore"
+    return f"git ignores it; to keep it, end {file} with the lines {' '.join(lines)}"
 
 
 def keep(
@@ -71,7 +115,11 @@ def keep(
         sentence = getattr(error, "strerror", None) or str(error)
         troubles.append(f"the model's pointer could not be written: {sentence}")
         return (), False
-    return _to_add(here, record, changed)
+    try:
+        return _to_add(here, record, changed)
+    except MlreproError as error:  # the files are there; only git was in the way
+        troubles.append(f"nothing was staged: {error}")
+        return tuple(dict.fromkeys(str(path.relative_to(here.root)) for path in changed)), False
 
 
 def _to_add(here: Place, record: Manifest, changed: Iterable[Path]) -> tuple[tuple[str, ...], bool]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 
-from mlrepro import documents, manifest, plain
+from mlrepro import documents, manifest, paths, plain
 from mlrepro.capture import (
     code,
     environment,
@@ -20,17 +22,15 @@ from mlrepro.capture import (
     variables,
 )
 from mlrepro.capture import work as works
-from mlrepro.capture.observation import Observation
-from mlrepro.capture.outputs import Output
+from mlrepro.capture.observation import Interpreter, Observation
 from mlrepro.capture.work import State, Work
-from mlrepro.commands import keeping
+from mlrepro.commands import keeping, spelling, storing
 from mlrepro.errors import MlreproError
 from mlrepro.manifest import (
     Artifact,
     CodeState,
     Digest,
     Environment,
-    Kept,
     Listing,
     Manifest,
     Package,
@@ -39,9 +39,8 @@ from mlrepro.manifest import (
     Status,
 )
 from mlrepro.process import Ended
-from mlrepro.stores import dvc, git, ledger
+from mlrepro.stores import git, ledger
 from mlrepro.stores.place import Place
-from mlrepro.stores.statcache import StatCache
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,8 @@ class Recorded:
         Whether the ledger holds it.
     troubles : tuple of str
         What could not be recorded, one sentence each.
+    reasons : mapping of str to str
+        Weights that only the ledger keeps: what was in the way of a pointer.
     """
 
     manifest: Manifest
@@ -67,20 +68,29 @@ class Recorded:
     staged: bool = False
     in_ledger: bool = True
     troubles: tuple[str, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 def prepare(here: Place, state: State) -> inputs.Known:
-    """Gather what git, DVC and the ledger say of the project's files, while the training runs."""
+    """Gather what git, DVC and the ledger say of the project's files, while the training runs.
+
+    What cannot be said is left empty: the run is recorded all the same.
+    """
     if here.repo is None:
         return inputs.Known(here.root)
     untracked = frozenset(state.snapshot.untracked if state.snapshot else ())
-    files = git.files(here.repo, state.snapshot.tree) if state.snapshot else {}
+    files: Collection[str] = ()
+    runs: Mapping[str, tuple[str, str]] = {}
+    with suppress(OSError, MlreproError):
+        files = git.files(here.repo, state.snapshot.tree) if state.snapshot else ()
+    with suppress(OSError, MlreproError):
+        runs = ledger.by_digest(here.repo)
     return inputs.Known(
         here.root,
         tracked=frozenset(files) - untracked,
         untracked=untracked,
         pointers=keeping.pointers(here, [p for p in files if p.endswith(".dvc")]),
-        ledger=ledger.by_digest(here.repo),
+        ledger=runs,
     )
 
 
@@ -113,18 +123,22 @@ def seal(
     notify : callable
         Takes a sentence while something is waited for.
     """
-    known = known or prepare(here, state)
+    overlapped = works.overlapped(here.root, state.work, state.began)
+    # A run inside this one, or beside it, may have made what this one read.
+    known = prepare(here, state) if known is None or overlapped else known
     troubles = [*state.troubles, *_troubles(ended)]
-    made, read, unclaimed = _sorted(here, work, state, ended, observation, known, troubles)
+    made, read, unclaimed, reasons = _sorted(
+        here, work, state, ended, observation, known, troubles, overlapped=overlapped
+    )
     settled = _settle(here, state, read, [a.path for a in made], troubles)
     env, packages = _environment(here, observation)
     lists = _lists(read.inputs, packages)
     record = Manifest(
-        run=_run(state, ended, work),
+        run=_run(here, state, ended, work),
         code=settled,
         artifacts=tuple(made),
         inputs=inputs.shown(read.inputs),
-        parents=inputs.parents(read.inputs, known.ledger),
+        parents=inputs.parents(read.inputs, known, here.stores),
         params=_params(here.root, state, [i.path for i in read.inputs]),
         metrics=_metrics(here.root, made),
         environment=env,
@@ -135,14 +149,32 @@ def seal(
         blind_spots=(*observation.blind_spots, *unclaimed, *_code_blind_spots(state), *troubles),
         lists={k: Listing(Digest("sha256", _sha256(v)), n) for k, (v, n) in lists.items()},
     )
+    record = spelling.legible(record)
     in_ledger = _append(here, record, {k: v for k, (v, _) in lists.items()}, troubles)
     kept: tuple[str, ...] = ()
     staged = False
     if in_ledger:
         kept, staged = keeping.keep(here, record, troubles=troubles, notify=notify)
+        unpin(here, work)
+    return Recorded(record, kept, staged, in_ledger, tuple(troubles), reasons)
+
+
+def note(work: Work, ended: Ended) -> None:
+    """Write down how a run ended, so that a kill of ours while it is recorded loses nothing."""
+    with suppress(OSError):
+        work.write_ended(replace(ended, failure=None))
+
+
+def warm_up() -> None:
+    """Load what is needed only at the end of a run."""
+    import rfc8785  # noqa: F401, PLC0415  beside the training
+
+
+def unpin(here: Place, work: Work) -> None:
+    """Let the code of a run go: the ledger has it, or nobody will."""
     if here.repo:
-        _forgiven(troubles, lambda: code.unpin(here.repository, work.name))
-    return Recorded(record, kept, staged, in_ledger, tuple(troubles))
+        with suppress(OSError, MlreproError):
+            code.unpin(here.repo, work.name)
 
 
 def _sorted(
@@ -153,24 +185,36 @@ def _sorted(
     observation: Observation,
     known: inputs.Known,
     troubles: list[str],
-) -> tuple[list[Artifact], inputs.Found, tuple[str, ...]]:
+    *,
+    overlapped: bool,
+) -> tuple[list[Artifact], inputs.Found, tuple[str, ...], Mapping[str, str]]:
     """Tell outputs from inputs, and store what has to be stored of both."""
+    start = here.root / state.directory
     found, unclaimed = outputs.find(
         here.root,
         observation,
-        overlapped=works.overlapped(here.root, state.work, state.began),
+        overlapped=overlapped,
         declared=state.options.outputs,
+        start=start,
         code=known.tracked | known.untracked,
     )
-    kept_how = keeping.decide(here, found, keep=state.options.keep and _completed(ended))
+    found, odd = spelling.named(found, "was written")
+    choice = keeping.decide(here, found, keep=state.options.keep and _completed(ended))
     with here.statcache() as cache:
         read = inputs.find(
-            observation, known, here.stores, declared=state.options.inputs, cache=cache
+            observation,
+            known,
+            here.stores,
+            declared=state.options.inputs,
+            start=start,
+            cache=cache,
         )
-        made, lost = _store(here, found, kept_how, cache)
-    printed, lost_text = _store_streams(here, work)
-    troubles += [*read.troubles, *lost, *lost_text]
-    return [*made, *printed], read, unclaimed
+        made, lost = storing.artifacts(here, found, choice.kept, cache)
+    kept_inputs, odd_inputs = spelling.named(read.inputs, "was read")
+    read = replace(read, inputs=kept_inputs)
+    printed, lost_text = storing.streams(here, work)
+    troubles += [*read.troubles, *lost, *lost_text, *odd, *odd_inputs]
+    return [*made, *printed], read, unclaimed, choice.reasons
 
 
 def _troubles(ended: Ended | None) -> list[str]:
@@ -186,21 +230,52 @@ def _troubles(ended: Ended | None) -> list[str]:
 
 
 def finish_dead(here: Place) -> tuple[Recorded, ...]:
-    """Finish the runs of this project that were killed, as *interrupted*."""
+    """Finish the runs of this project that were killed, or whose record could not be written.
+
+    Where mlrepro did not see the end, their status is *interrupted*. A record that still cannot
+    be written waits for a month.
+    """
     finished = []
     with works.dead(here.root) as killed:
         for work in killed:
             try:
                 state = work.read()
-                observation = observers.recover(work.log, here.root)
-                finished.append(seal(here, work, state, None, observation))
-            except MlreproError:
-                pass  # killed before its state was written: there is nothing to record
-            work.remove()
+            except MlreproError:  # killed before it was written: there is nothing to record
+                unpin(here, work)
+                works.conclude(here.root, work)
+                continue
+            recorded = _finished(here, work, state)
+            finished += [recorded] if recorded else []
+            if (recorded and recorded.in_ledger) or state.began < time.time() - _WAITING:
+                paths.sweep(_folders(here, recorded), since=state.began)
+                unpin(here, work)
+                works.conclude(here.root, work, began=state.began, end=work.last_sign())
     return tuple(finished)
 
 
-def _run(state: State, ended: Ended | None, work: Work) -> Run:
+_WAITING = 30 * 86400.0
+
+
+def _finished(here: Place, work: Work, state: State) -> Recorded | None:
+    ended, at = work.read_ended(Ended)
+    try:
+        runs = ledger.entries(here.repo) if here.repo else ()
+        entry = next((e for e in runs if e.work == state.work), None)
+        if entry:  # killed between the ledger and the pointers
+            kept, staged = keeping.keep(here, entry.manifest, troubles=[], notify=lambda _: None)
+            return Recorded(entry.manifest, kept, staged)
+        return seal(here, work, state, ended, observers.recover(work.log, here.root, until=at))
+    except Exception:  # noqa: BLE001  a run of long ago never stands in the way of a command
+        return None
+
+
+def _folders(here: Place, recorded: Recorded | None) -> set[Path]:
+    """Return where a killed mlrepro may have left half a file."""
+    made = recorded.manifest.artifacts if recorded else ()
+    return {here.root, *((here.root / artifact.path).parent for artifact in made)}
+
+
+def _run(here: Place, state: State, ended: Ended | None, work: Work) -> Run:
     if ended is None:
         seconds = max(0.0, work.last_sign() - state.began)
         status, exit_code, signal, cpu, memory = Status.INTERRUPTED, None, None, 0.0, 0
@@ -226,9 +301,13 @@ def _run(state: State, ended: Ended | None, work: Work) -> Run:
         stderr=stderr,
         name=state.options.name,
         message=state.options.message,
-        author=state.author,
+        author=state.author or _author(here),
         work=state.work,
     )
+
+
+def _author(here: Place) -> str:
+    return git.author(here.repo) if here.repo else ""
 
 
 def _status(ended: Ended) -> Status:
@@ -241,46 +320,6 @@ def _completed(ended: Ended | None) -> bool:
     return ended is not None and _status(ended) is Status.COMPLETED
 
 
-def _store(
-    here: Place, found: Sequence[Output], kept: Mapping[str, Kept], cache: StatCache
-) -> tuple[list[Artifact], list[str]]:
-    made, lost = [], []
-    for output in found:
-        how = kept[output.path]
-        try:
-            pointed = how is Kept.POINTER
-            stored = here.stores.add(
-                here.root / output.path,
-                into_dvc=pointed,
-                ignore=dvc.ignore_rules(here.root) if pointed else None,
-                cache=cache,
-            )
-        except (OSError, MlreproError) as error:
-            lost.append(f"{output.path} could not be stored: {_sentence(error)}")
-            continue
-        made.append(
-            Artifact(
-                output.path, output.role, stored.digest, stored.size, how, stored.files, output.seen
-            )
-        )
-    return made, lost
-
-
-def _store_streams(here: Place, work: Work) -> tuple[list[Artifact], list[str]]:
-    printed, lost = [], []
-    for role, path in ((Role.STDOUT, work.stdout), (Role.STDERR, work.stderr)):
-        name = manifest.STREAMS[role]
-        try:
-            if not path.exists() or path.stat().st_size == 0:
-                continue
-            stored = here.stores.add(path, into_dvc=False)
-        except (OSError, MlreproError) as error:
-            lost.append(f"{name} could not be stored: {_sentence(error)}")
-            continue
-        printed.append(Artifact(name, role, stored.digest, stored.size, Kept.LEDGER))
-    return printed, lost
-
-
 def _settle(
     here: Place, state: State, read: inputs.Found, made: Sequence[str], troubles: list[str]
 ) -> CodeState | None:
@@ -291,7 +330,7 @@ def _settle(
     try:
         return code.settle(here.repo, state.snapshot, opened=opened, outputs=made)
     except (OSError, MlreproError) as error:
-        troubles.append(f"the code's snapshot could not be completed: {_sentence(error)}")
+        troubles.append(f"the code's snapshot could not be completed: {storing.sentence(error)}")
         return None
 
 
@@ -300,7 +339,14 @@ def _environment(here: Place, observation: Observation) -> tuple[Environment, tu
     if not observation.interpreters:
         return Environment(), ()
     cache = here.root / works.FOLDER / "distributions.json"
-    return environment.fingerprint(observation.interpreters[0], cache=cache)
+    # A run inside this run has a process of mlrepro's own, in mlrepro's environment.
+    first = next((i for i in observation.interpreters if not _is_ours(i)), None)
+    return environment.fingerprint(first or observation.interpreters[0], cache=cache)
+
+
+def _is_ours(interpreter: Interpreter) -> bool:
+    words = interpreter.argv[1:3]
+    return PurePosixPath(words[0]).name == "mlrepro" if words else False
 
 
 def _variables(state: State, observation: Observation) -> manifest.Variables:
@@ -349,13 +395,13 @@ def _forgiven(troubles: list[str], step: Callable[[], object]) -> bool:
     try:
         step()
     except (OSError, MlreproError) as error:
-        troubles.append(f"the ledger could not be written: {_sentence(error)}")
+        # What git or a store says of it is a sentence already.
+        troubles.append(
+            f"the ledger could not be written: {storing.sentence(error)};"
+            " the next mlrepro command tries again"
+        )
         return False
     return True
-
-
-def _sentence(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
 
 
 def _sha256(data: bytes) -> str:

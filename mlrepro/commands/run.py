@@ -7,7 +7,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from mlrepro import process
 from mlrepro.capture import code, observers, variables
 from mlrepro.capture import work as works
+from mlrepro.capture.observers import Observer
 from mlrepro.capture.work import Options, State, Work
 from mlrepro.errors import MlreproError
 from mlrepro.stores import git, place
@@ -73,28 +74,38 @@ def run(
     process.CannotStartError
         If the command cannot be started; nothing else stops it.
     """
-    options = options or Options()
-    start = (start or Path.cwd()).resolve()
-    here = place.find(start)
-    with works.begin(here.root) as work:
-        environ, state = _prepare(here, work, command, start, options)
-        observer = observers.choose(options.observer, log=work.log, root=here.root, command=command)
-        meanwhile = _Meanwhile(here, work, state)
+    with ExitStack() as stack:
+        try:
+            folder = (start or Path.cwd()).resolve()
+            ready = _prepare(stack, tuple(command), folder, options or Options())
+        except Exception as error:  # noqa: BLE001  recording never stands in the way of a training
+            return _unrecorded(command, start or Path(os.curdir), error)
+        meanwhile = _Meanwhile(ready.here, ready.work, ready.state)
         try:
             ended = process.execute(
                 command,
-                cwd=start,
-                variables=observer.prepare(environ),
-                stdout=work.stdout,
-                stderr=work.stderr,
+                cwd=folder,
+                variables=ready.variables,
+                stdout=ready.work.stdout,
+                stderr=ready.work.stderr,
                 started=meanwhile,
             )
         except process.CannotStartError:
-            _forget(here, work)
+            _forget(ready)
             raise
-        state = replace(state, observer=observer.name)
-        recorded, troubles = _record(meanwhile, state, ended, observer, notify)
+        recorded, troubles = _record(ready, ended, meanwhile, notify)
     return RunResult(ended.status_for_shell, recorded, troubles)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """All that has to be there before the command starts."""
+
+    here: Place
+    work: Work
+    state: State
+    observer: Observer
+    variables: dict[str, str]
 
 
 @dataclass
@@ -111,75 +122,115 @@ class _Meanwhile:
         from mlrepro.commands import recording  # noqa: PLC0415  40 ms beside the training
 
         self.known = recording.prepare(self.here, self.state)
+        if self.here.repo:
+            self.state = replace(self.state, author=git.author(self.here.repo))
+        recording.warm_up()
 
 
-def _prepare(
-    here: Place, work: Work, command: Sequence[str], start: Path, options: Options
-) -> tuple[dict[str, str], State]:
-    """Write down what must survive a kill, and return the child's variables."""
+def _prepare(stack: ExitStack, command: tuple[str, ...], start: Path, options: Options) -> _Ready:
+    """Write down what must survive a kill, and make the observer ready."""
+    here = place.find(start)
+    if works.left(here.root):
+        from mlrepro.commands import recording  # noqa: PLC0415  after a kill only
+
+        # Before this run writes over what the killed one made.
+        recording.finish_dead(here)
+    work = stack.enter_context(works.begin(here.root))
     environ = dict(os.environ)
     # What Python would do by itself, but repeatable.
     environ.setdefault("PYTHONHASHSEED", str(random.SystemRandom().randrange(1, 2**32)))
-    troubles: list[str] = []
-    snapshot = None
-    if here.repo:
-        try:
-            snapshot = code.snapshot(here.repo, work=work.name)
-        except Exception as error:  # noqa: BLE001  recording never stands in the way of a training
-            troubles.append(f"the code could not be recorded: {str(error) or type(error).__name__}")
-    else:
-        troubles.append(f"the code could not be recorded: `{here.root}` cannot be written to")
+    snapshot, troubles = _snapshot(here, work)
+    observer, odd = _observer(here, work, command, options)
     now = time.time()
     state = State(
         work=work.name,
-        command=tuple(command),
+        command=command,
         directory=_directory(here.root, start),
         root=str(here.root),
         started=_utc(now),
         began=now,
         options=options,
-        author=git.author(here.repo) if here.repo else "",
         variables=variables.tables(environ, (), salt=work.name),
         snapshot=snapshot,
-        troubles=tuple(troubles),
+        observer=observer.name,
+        troubles=(*troubles, *odd),
     )
     try:
         work.write(state)
     except OSError as error:
-        troubles.append(f"the run's state could not be written: {error.strerror}")
-    return environ, replace(state, troubles=tuple(troubles))
+        sentence = f"the run's state could not be written: {error.strerror}"
+        state = replace(state, troubles=(*state.troubles, sentence))
+    return _Ready(here, work, state, observer, observer.prepare(environ))
+
+
+def _snapshot(here: Place, work: Work) -> tuple[code.Snapshot | None, list[str]]:
+    if here.repo is None:
+        return None, [f"nothing can be recorded in `{here.root}`: it cannot be written to"]
+    try:
+        return code.snapshot(here.repo, work=work.name), []
+    except Exception as error:  # noqa: BLE001  the training goes on without a record of its code
+        return None, [f"the code could not be recorded: {_sentence(error)}"]
+
+
+def _observer(
+    here: Place, work: Work, command: Sequence[str], options: Options
+) -> tuple[Observer, list[str]]:
+    try:
+        chosen = observers.choose(options.observer, log=work.log, root=here.root, command=command)
+    except MlreproError as error:
+        auto = observers.choose("auto", log=work.log, root=here.root, command=command)
+        return auto, [f"{error}; `auto` watched instead"]
+    return chosen, []
+
+
+def _unrecorded(command: Sequence[str], start: Path, error: Exception) -> RunResult:
+    """Run the command as if mlrepro were not there."""
+    nowhere = Path(os.devnull)
+    ended = process.execute(
+        command, cwd=start, variables=os.environ, stdout=nowhere, stderr=nowhere
+    )
+    hint = getattr(error, "hint", None)
+    sentence = f"the run was not recorded: {_sentence(error)}" + (f" ({hint})" if hint else "")
+    return RunResult(ended.status_for_shell, None, (sentence,))
 
 
 def _record(
-    meanwhile: _Meanwhile,
-    state: State,
+    ready: _Ready,
     ended: process.Ended,
-    observer: observers.Observer,
+    meanwhile: _Meanwhile,
     notify: Callable[[str], None],
 ) -> tuple[Recorded | None, tuple[str, ...]]:
     from mlrepro.commands import recording  # noqa: PLC0415  loaded while the training ran
 
+    here, work, state = ready.here, ready.work, meanwhile.state
     try:
+        recording.note(work, ended)
+        observation = ready.observer.finish()
         recorded = recording.seal(
-            meanwhile.here,
-            meanwhile.work,
-            state,
-            ended,
-            observer.finish(),
-            known=meanwhile.known,
-            notify=notify,
+            here, work, state, ended, observation, known=meanwhile.known, notify=notify
         )
+    except KeyboardInterrupt:
+        sentence = "interrupted while recording; the next mlrepro command finishes the record"
+        return None, (*state.troubles, sentence)
     except Exception as error:  # noqa: BLE001  the training is over: its result must stand
-        sentence = str(error) or type(error).__name__
-        return None, (*state.troubles, f"the run could not be recorded: {sentence}")
+        return None, (*state.troubles, f"the run could not be recorded: {_sentence(error)}")
+    if recorded.in_ledger or here.repo is None:
+        works.conclude(here.root, work, began=state.began)
     return recorded, recorded.troubles
 
 
-def _forget(here: Place, work: Work) -> None:
-    """Unpin the code of a command that did not start."""
-    if here.repo:
-        with suppress(MlreproError):
-            code.unpin(here.repo, work.name)
+def _forget(ready: _Ready) -> None:
+    """Leave nothing of a command that did not start."""
+    from mlrepro.commands import recording  # noqa: PLC0415  rarely
+
+    recording.unpin(ready.here, ready.work)
+    works.conclude(ready.here.root, ready.work)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: `{error.filename}`" if error.filename else error.strerror
+    return str(error) or type(error).__name__
 
 
 def _directory(root: Path, start: Path) -> str:

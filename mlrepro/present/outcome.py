@@ -22,7 +22,7 @@ def lines(result: RunResult) -> Iterator[str]:
         yield f"recorded run {record.short}{name}{status}"
     for artifact in record.artifacts:
         if artifact.role is Role.WEIGHTS and artifact.kept is Kept.LEDGER:
-            yield _only_in_ledger(artifact, record.short)
+            yield _only_in_ledger(artifact, record.short, recorded.reasons.get(artifact.path, ""))
     if recorded.staged:
         yield f"staged: {shlex.join(recorded.kept)}"
     elif recorded.kept:
@@ -32,5 +32,7 @@ def lines(result: RunResult) -> Iterator[str]:
     yield from result.troubles
 
 
-def _only_in_ledger(artifact: Artifact, run: str) -> str:
-    return f"{artifact.path} is kept in the ledger only (run {run}), without a pointer"
+def _only_in_ledger(artifact: Artifact, run: str, reason: str) -> str:
+    return f"{artifact.path} is kept in the ledger only (run {run})" + (
+        f": {reason}" if reason else ""
+    )

@@ -1,0 +1,63 @@
+"""Storing: the bytes of what a run made and printed, into the object stores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mlrepro import manifest
+from mlrepro.capture.outputs import Output
+from mlrepro.capture.work import Work
+from mlrepro.errors import MlreproError
+from mlrepro.manifest import Artifact, Kept, Role
+from mlrepro.stores import dvc
+from mlrepro.stores.objects import Stored
+from mlrepro.stores.place import Place
+from mlrepro.stores.statcache import StatCache
+
+
+def artifacts(
+    here: Place, found: Sequence[Output], kept: Mapping[str, Kept], cache: StatCache
+) -> tuple[list[Artifact], list[str]]:
+    """Store what a run made; return the artifacts, and a sentence for each that was lost."""
+    made, lost = [], []
+    for output in found:
+        how = kept[output.path]
+        try:
+            stored = _stored(here, here.root / output.path, how, cache)
+        except (OSError, MlreproError) as error:
+            lost.append(f"{output.path} could not be stored: {sentence(error)}")
+            continue
+        made.append(
+            Artifact(
+                output.path, output.role, stored.digest, stored.size, how, stored.files, output.seen
+            )
+        )
+    return made, lost
+
+
+def _stored(here: Place, path: Path, how: Kept, cache: StatCache) -> Stored:
+    pointed = how is Kept.POINTER
+    ignore = dvc.ignore_rules(here.root) if pointed and path.is_dir() else None
+    return here.stores.add(path, into_dvc=pointed, ignore=ignore, cache=cache)
+
+
+def streams(here: Place, work: Work) -> tuple[list[Artifact], list[str]]:
+    """Store what a run printed."""
+    printed, lost = [], []
+    for role, path in ((Role.STDOUT, work.stdout), (Role.STDERR, work.stderr)):
+        name = manifest.STREAMS[role]
+        try:
+            if not path.exists() or path.stat().st_size == 0:
+                continue
+            stored = here.stores.add(path, into_dvc=False)
+        except (OSError, MlreproError) as error:
+            lost.append(f"{name} could not be stored: {sentence(error)}")
+            continue
+        printed.append(Artifact(name, role, stored.digest, stored.size, Kept.LEDGER))
+    return printed, lost
+
+
+def sentence(error: Exception) -> str:
+    """Say in a few words what went wrong."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
