@@ -9,11 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlrepro import paths
 from mlrepro.capture import environment
+from mlrepro.capture.observation import Interpreter
+from mlrepro.cleanroom import mounts
+from mlrepro.cleanroom import room as rooms
 from mlrepro.cleanroom.room import Room
 from mlrepro.drift import Change
 from mlrepro.errors import RestoreError, UsageError
 from mlrepro.manifest import Environment, Manifest, Package
+from mlrepro.stores.place import Place
 
 
 @dataclass(frozen=True)
@@ -79,13 +84,62 @@ def command(record: Manifest, chosen: Chosen, room: Room) -> list[str]:
     prefix = record.environment.prefix
     inner = _below(prefix, record.run.root)
     if inner:
-        link = room.root / inner
-        if not link.exists():
+        link = paths.resolve_inside(room.root, inner)
+        if not os.path.lexists(link):
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(Path(chosen.environment.prefix or sys.prefix))
     if words[0].startswith("/"):
         words[0] = _mapped(words[0], prefix, record, chosen)
     return words
+
+
+def binds(here: Place, record: Manifest, chosen: Chosen, room: Room) -> dict[str, Path]:
+    """Show the chosen environment at the recorded place, where the code names that one."""
+    prefix, new = record.environment.prefix, chosen.environment.prefix
+    if not new or _below(prefix, record.run.root) or _is_same(prefix, new):
+        return {}
+    # /usr/local, say: a system's Python is no environment that could be moved.
+    if mounts.implausible(prefix) or not rooms.mentions(here, room, f"{prefix}/"):
+        return {}
+    return {prefix: Path(new)}
+
+
+def search_path(chosen: Chosen, path: str) -> str:
+    """Return a PATH on which `python` is the chosen one."""
+    folder = str(Path(chosen.executable).parent)
+    found = shutil.which("python", path=path) or shutil.which("python3", path=path)
+    if found and Path(found).parent == Path(folder):
+        return path
+    return f"{folder}:{path}"
+
+
+def strangers(started: Sequence[Interpreter], chosen: Chosen, room: Room, shown: str) -> list[str]:
+    """Name the Python processes of a training that ran outside the chosen environment.
+
+    Parameters
+    ----------
+    started : sequence of Interpreter
+        What was observed.
+    chosen : Chosen
+        The environment that was meant.
+    room : Room
+        Where an environment of the project may stand as a link.
+    shown : str
+        The place at which the processes saw the room; empty if at its own.
+    """
+    found = {}
+    for one in started:
+        below = _below(one.prefix, shown) if shown else ""
+        prefix = str(room.root / below) if below else one.prefix
+        if chosen.environment.prefix and not _is_same(prefix, chosen.environment.prefix):
+            found[one.executable] = f"{one.executable} (Python {one.version})"
+    if not found:
+        return []
+    return [f"not the recorded environment: the training also ran {', '.join(found.values())}"]
+
+
+def _is_same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _mapped(word: str, prefix: str, record: Manifest, chosen: Chosen) -> str:

@@ -12,32 +12,60 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 _ENTER = Path(__file__).with_name("_enter.py")
+_NOTHING = ("/bin/sh", "-c", ":")
 _KERNELS = tuple(map(Path, ("/proc", "/sys", "/dev")))
+# What a training never lies in; a manifest that names a place there is not to be followed.
+_SYSTEM = tuple(
+    map(Path, ("/etc", "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/boot", "/run"))
+)
+_SOURCES = tuple(map(Path, ("/usr/src", "/usr/local/src")))  # containers work in /usr/src/app
+_PARENTS = tuple(map(Path, ("/", "/home", "/var", "/var/lib", "/var/run", "/tmp")))  # noqa: S108  refused
 
 
 @functools.cache
 def available() -> bool:
     """Return whether folders can be shown elsewhere here: as root, or in a user namespace."""
     with tempfile.TemporaryDirectory(prefix="mlrepro-") as folder:
-        return sys.platform == "linux" and _refusal(Path(folder), Path(folder)) is None
+        trial = wrap(_NOTHING, binds={folder: Path(folder)}, cwd="/")
+        return sys.platform == "linux" and _tried(trial) is None
 
 
 def possible(path: str) -> str | None:
-    """Return why nothing can be shown at an absolute path; None where it can.
+    """Return why nothing can be shown at an absolute path; None where it can."""
+    with tempfile.TemporaryDirectory(prefix="mlrepro-") as folder:
+        source = Path(folder, "shown")
+        source.touch() if _is_file(Path(path)) else source.mkdir()
+        return refusal({path: source})
 
-    It is tried out, in a namespace that ends with the trial.
+
+def refusal(binds: Mapping[str, Path]) -> str | None:
+    """Return why places cannot be shown as wanted; None where they can.
+
+    Parameters
+    ----------
+    binds : mapping of str to Path
+        As for `wrap`. The places may come from a stranger's manifest: those of the system are
+        refused. The rest is tried out, in a namespace that ends with the trial.
     """
+    for path in binds:
+        if why := implausible(path):
+            return why
+    if not available():
+        return "user namespaces are not allowed on this machine"
+    return _tried(wrap(_NOTHING, binds=binds, cwd="/"))
+
+
+def implausible(path: str) -> str | None:
+    """Return why a recorded place cannot be that of a project, of data or of an environment."""
     place = Path(path)
     if not place.is_absolute() or ".." in place.parts or "\0" in path:
         return f"`{path}` is no absolute path"
-    if len(place.parts) == 1 or any(place.is_relative_to(kernels) for kernels in _KERNELS):
-        return f"`{path}` belongs to the system"
-    if not available():
-        return "user namespaces are not allowed on this machine"
-    with tempfile.TemporaryDirectory(prefix="mlrepro-") as folder:
-        source = Path(folder, "shown")
-        source.touch() if _is_file(place) else source.mkdir()
-        return _refusal(place, source)
+    for one in {place, Path(os.path.realpath(place))}:
+        below = [*_KERNELS, *_SYSTEM]
+        allowed = any(one.is_relative_to(sources) and one != sources for sources in _SOURCES)
+        if one in _PARENTS or (any(one.is_relative_to(folder) for folder in below) and not allowed):
+            return f"`{path}` belongs to the system"
+    return None
 
 
 def wrap(
@@ -93,11 +121,9 @@ def _is_file(place: Path) -> bool:
     return place.exists() and not place.is_dir()
 
 
-def _refusal(place: Path, source: Path) -> str | None:
-    command = wrap([], binds={}, cwd="/")[:4]
-    plan = json.dumps({"binds": [[str(place), str(source)]], "cwd": "/"})
+def _tried(command: Sequence[str]) -> str | None:
     trial = subprocess.run(
-        [*command, plan, "/bin/sh", "-c", ":"],
+        command,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

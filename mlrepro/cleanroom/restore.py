@@ -8,15 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlrepro import paths, plain
+from mlrepro.cleanroom.outside import Outside
 from mlrepro.cleanroom.room import Room
 from mlrepro.errors import ManifestError, ObjectNotFoundError, RestoreError, StoreError
-from mlrepro.manifest import SUFFIX, Digest, Input, Manifest, Source
-from mlrepro.stores import dvc, ledger, place
+from mlrepro.manifest import STREAMS, SUFFIX, Digest, Input, Manifest, Source
+from mlrepro.stores import dvc, git, ledger, place
 from mlrepro.stores.objects import Stores
 from mlrepro.stores.place import Place
 
 _LINKED_FROM = 200 * 2**20
 """Inputs of this many bytes are linked to the read-only object where they cannot be cloned."""
+_SLOW = 100 * 2**20
+"""Bytes that take about a second to copy or to digest."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,9 @@ class Restored:
     notes: tuple[str, ...] = ()
 
 
-def all_inputs(here: Place, record: Manifest) -> tuple[Input, ...]:
+def all_inputs(
+    here: Place, record: Manifest, *, notify: Callable[[str], None] = lambda _sentence: None
+) -> tuple[Input, ...]:
     """Return every input of a run, from the manifest or, where there are many, from the ledger.
 
     Raises
@@ -49,17 +54,36 @@ def all_inputs(here: Place, record: Manifest) -> tuple[Input, ...]:
     if "inputs" not in record.lists:
         return record.inputs
     try:
-        data = json.loads(ledger.listing(here.repository, record, "inputs"))
+        data = json.loads(listing(here, record, "inputs", notify=notify))
         found = tuple(plain.load(Input, one, where="input") for one in data)
+        for one in found:
+            if not one.path.startswith("/"):
+                paths.inside(one.path, where="input")
     except (StoreError, ManifestError, ValueError) as error:
         raise RestoreError(
             f"the list of inputs of run {record.short} is not here: {error}",
             hint="Bring it in with `mlrepro pull`.",
         ) from error
-    for one in found:
-        if not one.path.startswith("/"):
-            paths.inside(one.path, where="input")
     return found
+
+
+def listing(here: Place, record: Manifest, name: str, *, notify: Callable[[str], None]) -> bytes:
+    """Return a long list of a run; the ledger is fetched once where it is not here.
+
+    Raises
+    ------
+    StoreError
+        If the ledger entry is not to be had.
+    """
+    try:
+        return ledger.listing(here.repository, record, name)
+    except ObjectNotFoundError:
+        remote = git.default_remote(here.repository)
+        if not remote or name not in record.lists:
+            raise
+        notify(f"fetching runs from {remote}")
+        ledger.pull(here.repository, remote)
+        return ledger.listing(here.repository, record, name)
 
 
 def restore(
@@ -70,20 +94,38 @@ def restore(
     Raises
     ------
     RestoreError
-        If an input is not to be had; all of them are named.
+        If an input is not to be had, all of them are named; or a path leads out of the room.
     """
-    inputs = all_inputs(here, record)
+    inputs = all_inputs(here, record, notify=notify)
     fetch(here, [i.digest for i in inputs if i.digest and i.source in _KEPT], notify=notify)
-    binds: dict[str, Path] = {}
-    absent: list[str] = []
-    for one in inputs:
-        if one.source is not Source.CODE:
-            absent += _put(here, one, room, binds)
-    if absent:
-        raise RestoreError(f"not to be had here: {'; '.join(absent)}", hint=_HINT)
-    _make_folders(record, room.root)
+    try:
+        binds, absent = _put_all(here, record, inputs, room, notify)
+        if absent:
+            raise RestoreError(f"not to be had here: {'; '.join(absent)}", hint=_HINT)
+        _make_folders(record, room.root)
+    except ManifestError as error:
+        raise RestoreError(f"run {record.short} cannot be restored: {error}", hint="") from error
     notes = _pointers(here, record, room, {i.path for i in inputs}, notify=notify)
     return Restored(inputs, binds, tuple(notes))
+
+
+def _put_all(
+    here: Place,
+    record: Manifest,
+    inputs: Iterable[Input],
+    room: Room,
+    notify: Callable[[str], None],
+) -> tuple[dict[str, Path], list[str]]:
+    """Put every input into its place; return what is to be bound, and what is not to be had."""
+    outside = Outside(record, room.work / "outside")
+    absent: list[str] = []
+    for one in inputs:
+        if one.source is Source.CODE:
+            continue
+        if (one.size or 0) > _SLOW:
+            notify(f"restoring {one.path} ({(one.size or 0) / 1e9:.1f} GB)")
+        absent += _put(here, one, room, outside)
+    return outside.binds(), absent
 
 
 def fetch(here: Place, digests: Iterable[Digest], *, notify: Callable[[str], None]) -> None:
@@ -107,28 +149,41 @@ _KEPT = (Source.DVC, Source.STORED)
 _HINT = "Ask the author for `mlrepro push`; `mlrepro verify` lists what is missing."
 
 
-def _put(here: Place, one: Input, room: Room, binds: dict[str, Path]) -> list[str]:
+def _put(here: Place, one: Input, room: Room, outside: Outside) -> list[str]:
     """Put one input into its place; return a sentence if that is not possible."""
     if one.digest is None:
         return [f"{one.path} ({one.grade.value}, no digest was recorded)"]
-    outside = one.path.startswith("/")
-    if outside and _is(Path(one.path), one.digest):
-        return []
+    if one.path.startswith("/"):
+        return _put_outside(here, one, one.digest, outside)
+    target = _target(room, one.path)
     if one.source is Source.ELSEWHERE:
-        local = here.root / one.path
-        if outside or not _is(local, one.digest):
+        if not _is(here.root / one.path, one.digest):
             return [f"{one.path} ({one.digest}), which only its author has"]
-        target = _target(room, one.path)
-        target.symlink_to(local.resolve())
+        target.symlink_to((here.root / one.path).resolve())
         return []
-    target = room.work / "outside" / one.digest.value if outside else _target(room, one.path)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         put(here.stores, one.digest, target, size=one.size or 0)
     except StoreError as error:
         return [f"{one.path} ({error})"]
-    if outside:
-        binds[one.path] = target
+    return []
+
+
+def _put_outside(here: Place, one: Input, digest: Digest, outside: Outside) -> list[str]:
+    """Let a file outside the project appear at each of its places that does not hold it."""
+    places = outside.places(one.path)
+    holding = next((place for place in places if _is(Path(place), digest)), None)
+    if holding == places[0] and len(places) == 1:
+        return []
+    try:
+        for place in places:
+            if holding:
+                outside.show(place, Path(holding))
+            elif one.source is Source.ELSEWHERE:
+                return [f"{one.path} ({digest}), which only its author has"]
+            else:
+                put(here.stores, digest, outside.copy(place), size=one.size or 0)
+    except StoreError as error:
+        return [f"{one.path} ({error})"]
     return []
 
 
@@ -138,17 +193,15 @@ def put(stores: Stores, digest: Digest, target: Path, *, size: int = 0) -> None:
     Raises
     ------
     ObjectNotFoundError
-        If the store does not hold it.
+        If the store does not hold it, or holds other bytes under its name.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_symlink() or target.exists():
+    if target.is_symlink() or target.is_file():
         target.unlink()
-    if size < _LINKED_FROM or digest.is_dir:
+    found = stores.find(digest)
+    if size < _LINKED_FROM or digest.is_dir or found is None or not _is(found, digest):
         stores.put(digest, target)
         return
-    found = stores.find(digest)
-    if found is None:
-        raise ObjectNotFoundError(f"object {digest} is not in the cache")
     target.symlink_to(found)
 
 
@@ -167,11 +220,13 @@ def _is(path: Path, digest: Digest) -> bool:
 
 def _make_folders(record: Manifest, root: Path) -> None:
     for artifact in record.artifacts:
-        if artifact.path.startswith("<"):
-            continue
-        paths.resolve_inside(root, artifact.path).parent.mkdir(parents=True, exist_ok=True)
+        if artifact.path not in STREAMS.values():
+            paths.resolve_inside(root, artifact.path).parent.mkdir(parents=True, exist_ok=True)
     if record.run.directory:
-        paths.resolve_inside(root, record.run.directory).mkdir(parents=True, exist_ok=True)
+        folder = paths.resolve_inside(root, record.run.directory)
+        if not folder.resolve().is_relative_to(root.resolve()):
+            raise ManifestError(f"{record.run.directory!r:.80} leads out of the folder")
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _pointers(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
-import stat
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlrepro.cleanroom import borrowed
 from mlrepro.errors import GitError, RestoreError, StoreError
 from mlrepro.manifest import CodeState, Manifest
-from mlrepro.stores import git, ledger
+from mlrepro.stores import git, gitcall, ledger
 from mlrepro.stores.place import Place
 
 _CODE_FILES = (
@@ -29,11 +29,13 @@ class Room:
     Attributes
     ----------
     folder : Path
-        All of it: ``<user cache>/mlrepro/rooms/<uuid>``.
+        All of it: ``<user cache>/mlrepro/rooms/<id>``.
     root : Path
         The project inside it; its name is that of the recorded folder.
     work : Path
         What the rebuild needs beside the project: the observer's log, the recorded artifacts.
+    temporary : Path
+        The training's ``TMPDIR``.
     tree : str
         The git tree that was laid out.
     """
@@ -41,6 +43,7 @@ class Room:
     folder: Path
     root: Path
     work: Path
+    temporary: Path
     tree: str
 
 
@@ -78,34 +81,31 @@ def opened(
     Raises
     ------
     RestoreError
-        If the code cannot be had.
+        If the code cannot be had, or the room cannot be made or written.
     """
     repo = here.repository
     code = _head(repo, record) if head else _recorded(repo, record, notify)
-    folder = cache_home() / "rooms" / uuid.uuid4().hex
-    name = Path(record.run.root).name or "project"
-    room = Room(folder, folder / name, folder / "work", code.tree)
     try:
-        room.work.mkdir(parents=True)
-        _lay_out(repo, code, room.root)
-        yield room
+        with borrowed.folder(cache_home() / "rooms", keep=keep) as folder:
+            room = _furnished(folder, record, code.tree)
+            _lay_out(repo, code, room.root)
+            yield room
     except OSError as error:
-        raise RestoreError(f"the clean room could not be made: {error}") from error
-    finally:
-        if not keep:
-            remove(folder)
+        where = f" `{error.filename}`" if error.filename else ""
+        raise RestoreError(
+            f"the clean room cannot be used: {error.strerror or error}{where}",
+            hint="It lies in the user's cache; set XDG_CACHE_HOME to place it elsewhere.",
+        ) from error
 
 
-def remove(folder: Path) -> None:
-    """Remove a room, read-only folders of the training included."""
-    if not folder.exists():
-        return
-    for top, names, _files in os.walk(folder):
-        for name in names:
-            path = Path(top, name)
-            if not path.is_symlink() and not os.access(path, os.W_OK | os.X_OK):
-                path.chmod(stat.S_IRWXU)
-    shutil.rmtree(folder, ignore_errors=True)
+def _furnished(folder: Path, record: Manifest, tree: str) -> Room:
+    """Make the folders of a room. A name from a manifest never leads out of it."""
+    name = Path(record.run.root).name
+    name = "project" if name in ("", ".", "..", ".git") or "\0" in name else name
+    room = Room(folder, folder / "at" / name, folder / "work", folder / "tmp", tree)
+    for made in (room.root, room.work, room.temporary):
+        made.mkdir(parents=True)
+    return room
 
 
 def mentions(here: Place, room: Room, folder: str) -> list[str]:
@@ -154,20 +154,52 @@ def _head(repo: git.Repository, record: Manifest) -> CodeState:
 
 
 def _lay_out(repo: git.Repository, code: CodeState, root: Path) -> None:
-    """Clone without copying objects, so that scripts that ask git get an answer; then the files."""
-    if repo.shadow:
-        root.mkdir()
-        git.export(repo, code.tree, root)
-        return
+    """Write the files, with a `.git` that borrows all objects, so that scripts get an answer.
+
+    Not `git clone --shared`: it copies everything where the source is shallow, and lacks what no
+    branch holds then.
+    """
     try:
-        git.call(
-            repo, "clone", "--shared", "--no-checkout", "--quiet", str(repo.common_dir), str(root)
-        )
-        inner = git.open_repository(root)
+        if repo.shadow:
+            git.export(repo, code.tree, root)
+            return
+        inner = _borrowing(repo, root)
         git.call(inner, "read-tree", "--reset", "-u", code.tree)
         commit = next((c for c in (code.commit, code.snapshot) if c and git.has(inner, c)), "")
         if commit:
-            git.call(inner, "update-ref", "--no-deref", "HEAD", commit)
-            git.call(inner, "read-tree", commit)
+            _stand_at(inner, commit, code.branch)
     except GitError as error:
         raise RestoreError(f"the code could not be laid out: {error}") from error
+
+
+def _borrowing(repo: git.Repository, root: Path) -> git.Repository:
+    """Make a repository that sees the objects, branches and tags of another."""
+    kind = git.call(repo, "rev-parse", "--show-object-format").decode().strip()
+    made = ("git", "init", "--quiet", "--template=", f"--object-format={kind}")
+    gitcall.run(made, cwd=root)
+    inner = git.open_repository(root)
+    objects = json.dumps(str(repo.common_dir / "objects"), ensure_ascii=False)
+    (inner.git_dir / "objects/info").mkdir(exist_ok=True)
+    (inner.git_dir / "objects/info/alternates").write_bytes(os.fsencode(objects) + b"\n")
+    if (repo.common_dir / "shallow").exists():
+        shutil.copyfile(repo.common_dir / "shallow", inner.git_dir / "shallow")
+    known = {**git.refs(repo, "refs/heads/"), **git.refs(repo, "refs/tags/")}
+    lines = "".join(f"create {ref} {name}\n" for ref, name in known.items())
+    # A branch of a partial clone may name what is not here: the room has no branches then.
+    git.call(inner, "update-ref", "--stdin", data=os.fsencode(lines), check=False)
+    address = git.address(repo, git.default_remote(repo))
+    if address:
+        git.call(inner, "config", "remote.origin.url", address, check=False)
+    return inner
+
+
+def _stand_at(inner: git.Repository, commit: str, branch: str) -> None:
+    """Let HEAD be where it was, so that what had been modified is seen as modified."""
+    ref = f"refs/heads/{branch}"
+    valid = branch and git.attempt(inner, "check-ref-format", ref).returncode == 0
+    if valid and git.attempt(inner, "update-ref", ref, commit).returncode == 0:
+        git.call(inner, "symbolic-ref", "HEAD", ref)
+    else:
+        git.call(inner, "update-ref", "--no-deref", "HEAD", commit)
+    git.call(inner, "read-tree", commit)
+    git.call(inner, "update-index", "-q", "--refresh", check=False)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlrepro import process
 from mlrepro.capture import observers, outputs, variables
 from mlrepro.capture.observation import Observation, Read, Write
 from mlrepro.capture.outputs import Output
-from mlrepro.cleanroom import interpreter, mounts
+from mlrepro.cleanroom import borrowed, interpreter, mounts
 from mlrepro.cleanroom import room as rooms
 from mlrepro.cleanroom.interpreter import Chosen
 from mlrepro.cleanroom.room import Room
@@ -21,6 +24,7 @@ from mlrepro.process import Ended, Streams
 from mlrepro.stores.place import Place
 
 _TAIL = 12
+_TAIL_BYTES = 20_000
 
 
 @dataclass(frozen=True)
@@ -54,36 +58,50 @@ class Plan:
     ----------
     command : list of str
         The recorded command, mapped to the chosen interpreter.
+    cwd : str
+        Its folder, as it is called inside.
+    chosen : Chosen
+        The environment that it is to run in.
     binds : dict of str to Path
         Absolute folders and files that are to show something else.
     """
 
     command: list[str]
+    cwd: str
+    chosen: Chosen
     binds: Mapping[str, Path] = field(default_factory=dict)
 
 
 def plan(
-    here: Place, record: Manifest, chosen: Chosen, room: Room, binds: Mapping[str, Path]
+    here: Place, record: Manifest, chosen: Chosen, room: Room, outside: Mapping[str, Path]
 ) -> Plan:
     """Decide how the command reaches the room; refuse before the training what cannot work.
+
+    Parameters
+    ----------
+    outside : mapping of str to Path
+        Places outside the project that are to show something.
 
     Raises
     ------
     RestoreError
-        If the code names its recorded folder and the room cannot be bound over it.
+        If the code names its recorded folder and the room cannot be bound over it, or the run
+        was interrupted, so that no training could end as it did.
     """
-    all_binds: dict[str, Path] = dict(binds)
+    _expect_an_end(record)
+    environment = interpreter.binds(here, record, chosen, room)
     naming = _naming(here, record, room)
-    if naming:
-        all_binds[record.run.root] = room.root
-    if all_binds:
-        why = next(filter(None, map(mounts.possible, all_binds)), None)
+    binds = {**outside, **environment, **({record.run.root: room.root} if naming else {})}
+    if binds:
+        why = _not_over_home(here, binds) or mounts.refusal(binds)
         if why:
             raise RestoreError(
-                f"{_what(naming, all_binds)}, and the clean room cannot be shown there: {why}",
+                f"{_what(naming, binds)}, and the clean room cannot be shown there: {why}",
                 hint="Use paths relative to the script, or allow user namespaces.",
             )
-    return Plan(interpreter.command(record, chosen, room), all_binds)
+    top = record.run.root if naming else str(room.root)
+    cwd = os.path.join(top, record.run.directory).rstrip("/")
+    return Plan(interpreter.command(record, chosen, room), cwd, chosen, binds)
 
 
 def train(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> Trained:
@@ -109,15 +127,10 @@ def train(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> Trained
     log.mkdir()
     shown = record.run.root if record.run.root in plan.binds else ""
     observer = observers.choose("auto", log=log, root=room.root, command=plan.command, shown=shown)
-    environ = _environ(record, room, threads=threads)
-    folder = room.root / record.run.directory if record.run.directory else room.root
-    command, cwd = plan.command, folder
+    environ = _environ(record, plan, room, threads=threads)
+    command, cwd = _fed(record, plan.command, room), Path(plan.cwd)
     if plan.binds:
-        inside = plan.binds.get(record.run.root)
-        shown = (
-            str(folder) if inside is None else os.path.join(record.run.root, record.run.directory)
-        )
-        command = mounts.wrap(plan.command, binds=plan.binds, cwd=shown.rstrip("/"))
+        command, cwd = mounts.wrap(command, binds=plan.binds, cwd=plan.cwd), room.root
     try:
         ended = process.execute(
             command,
@@ -130,13 +143,67 @@ def train(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> Trained
         )
     except MlreproError as error:
         raise TrainingFailedError(
-            f"the command does not start in the clean room: {error}"
+            f"the command does not start in the clean room: {error}", hint=_ENVIRONMENT
         ) from error
+    finally:
+        if room.temporary.is_symlink():
+            borrowed.remove(room.temporary.resolve())
     observation = observer.finish()
-    _expect_success(record, ended, room)
-    made, outside = outputs.find(room.root, observation)
-    notes = (*outside, *_strays(observation, record, room, plan))
+    _expect_the_same_end(record, ended, room)
+    made, unclaimed = outputs.find(room.root, observation)
+    notes = (
+        *unclaimed,
+        *_strays(observation, record, room, plan),
+        *interpreter.strangers(observation.interpreters, plan.chosen, room, shown),
+        *_of_end(record, ended),
+    )
     return Trained(ended, made, room.work / "stdout", room.work / "stderr", notes)
+
+
+_ENVIRONMENT = "Activate the environment that the model is to be trained in."
+_ASKED_TO_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL, signal.SIGQUIT)
+
+
+def _expect_an_end(record: Manifest) -> None:
+    run = record.run
+    if run.status is Status.INTERRUPTED and (run.signal is None or run.signal in _ASKED_TO_END):
+        raise RestoreError(
+            f"run {record.short} was interrupted, and no training can be stopped at the same point",
+            hint="Rebuild a run that was completed; `mlrepro ls` lists them.",
+        )
+
+
+def _not_over_home(here: Place, binds: Mapping[str, Path]) -> str:
+    """Refuse to hide one's home from the training, unless the project lies right in it."""
+    home = Path.home().resolve()
+    for place in binds:
+        real = Path(os.path.realpath(place))
+        if home.is_relative_to(real) and real != here.root:
+            return f"`{place}` holds your home folder"
+    return ""
+
+
+def _fed(record: Manifest, command: list[str], room: Room) -> list[str]:
+    """Give the command the file that it had as its standard input."""
+    streamed = [one for one in record.inputs if "stream" in one.seen.split("+")]
+    if record.run.stdin != "file" or len(streamed) != 1 or streamed[0].path.startswith("/"):
+        return command
+    # The file is opened by the shell, in the room: inside, its place may be another.
+    return ["/bin/sh", "-c", 'exec "$@" <"$0"', str(room.root / streamed[0].path), *command]
+
+
+def _of_end(record: Manifest, ended: Ended) -> list[str]:
+    notes = []
+    if ended.left_open:
+        notes.append("a process in the background outlived the training")
+    if ended.truncated:
+        notes.append("only the beginning of what was printed is compared")
+    if record.run.status is Status.FAILED and ended.exit_code == 0:
+        notes.append(f"the recorded run failed with exit code {record.run.exit_code}, this did not")
+    streamed = any("stream" in one.seen.split("+") for one in record.inputs)
+    if record.run.stdin in ("pipe", "terminal") and streamed:
+        notes.append(f"the run read its standard input (a {record.run.stdin}), which is empty here")
+    return notes
 
 
 def _naming(here: Place, record: Manifest, room: Room) -> list[str]:
@@ -156,13 +223,46 @@ def _what(naming: list[str], binds: Mapping[str, Path]) -> str:
     return f"the run read {', '.join(list(binds)[:3])}"
 
 
-def _environ(record: Manifest, room: Room, *, threads: bool) -> dict[str, str]:
+def _environ(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> dict[str, str]:
+    """Return the variables of the training. The record may come from a stranger."""
+    given = record.variables.restored
+    # Sorted into the three tables once more: what no honest run would have recorded goes.
+    honest = {
+        name: value
+        for name, value in variables.tables(given, given, salt="").restored.items()
+        if name not in _STARTUP and (threads or not _COUNTS.match(name))
+    }
     environ = variables.restore(
-        record.variables, dict(os.environ), threads=record.threads if threads else None
+        replace(record.variables, restored=honest),
+        dict(os.environ),
+        threads=record.threads if threads else None,
     )
-    temporary = room.work / "tmp"
-    temporary.mkdir()
-    return {**environ, "TMPDIR": str(temporary)}
+    if not threads:
+        environ.update({n: v for n, v in os.environ.items() if _COUNTS.match(n)})
+    return {
+        **environ,
+        "PATH": interpreter.search_path(plan.chosen, environ.get("PATH", os.defpath)),
+        "TMPDIR": str(_temporary(room)),
+        # Neither a git nor a DVC repository around the cache is the training's.
+        "GIT_CEILING_DIRECTORIES": str(room.root.parent),
+    }
+
+
+_COUNTS = re.compile(r"^(?:OMP|MKL|OPENBLAS|GOTO|BLIS|NUMEXPR|VECLIB|NUMBA|TBB)_\w*THREADS$")
+_STARTUP = frozenset({"BASH_ENV", "ENV", "SHELLOPTS", "BASHOPTS", "PS4", "IFS", "PERL5OPT",
+                      "RUBYOPT", "NODE_OPTIONS", "JAVA_TOOL_OPTIONS", "GCONV_PATH"})  # fmt: skip
+_LONGEST = 70
+
+
+def _temporary(room: Room) -> Path:
+    """Return a folder for TMPDIR: short, since sockets below it have at most 107 characters."""
+    if len(str(room.temporary)) <= _LONGEST:
+        return room.temporary
+    short = Path(tempfile.gettempdir(), f"mlrepro-{room.folder.name}")
+    room.temporary.rmdir()
+    short.mkdir(mode=0o700, exist_ok=True)
+    room.temporary.symlink_to(short)
+    return short
 
 
 def _streams(record: Manifest) -> Streams | None:
@@ -172,18 +272,31 @@ def _streams(record: Manifest) -> Streams | None:
     return Streams("null", record.run.stdout, record.run.stderr or "pipe")
 
 
-def _expect_success(record: Manifest, ended: Ended, room: Room) -> None:
-    recorded_failure = (
-        record.run.status is Status.FAILED and ended.exit_code == record.run.exit_code
-    )
-    if ended.exit_code == 0 or recorded_failure:
+def _expect_the_same_end(record: Manifest, ended: Ended, room: Room) -> None:
+    if ended.signal == signal.SIGINT:
+        raise KeyboardInterrupt
+    run = record.run
+    as_recorded = (run.exit_code, run.signal) == (ended.exit_code, ended.signal)
+    if ended.exit_code == 0 or (as_recorded and run.status is not Status.COMPLETED):
         return
     how = f"signal {ended.signal}" if ended.signal else f"exit code {ended.exit_code}"
-    last = (room.work / "stderr").read_bytes() or (room.work / "stdout").read_bytes()
-    lines = last.decode(errors="replace").strip().splitlines()[-_TAIL:]
+    last = _tail(room.work / "stderr") or _tail(room.work / "stdout")
     raise TrainingFailedError(
-        f"the training failed in the clean room with {how}", hint="It said:\n" + "\n".join(lines)
+        f"the training failed in the clean room with {how}",
+        hint=f"It said:\n{last}" if last else "It said nothing.",
     )
+
+
+def _tail(path: Path) -> str:
+    """Return the last lines of what was printed, free of control characters."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[^\n\t -~\u00a0-\U0010ffff]", "", text)
+    return "\n".join(text.strip().splitlines()[-_TAIL:])
 
 
 def _strays(observation: Observation, record: Manifest, room: Room, plan: Plan) -> list[str]:

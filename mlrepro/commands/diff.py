@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mlrepro import comparators
+from mlrepro import comparators, plain
 from mlrepro.capture import code, environment, params
 from mlrepro.capture.inputs import name_of
 from mlrepro.cleanroom import restore
-from mlrepro.commands import refs
+from mlrepro.commands import codechanges, refs
 from mlrepro.comparators import pairing
 from mlrepro.drift import ArtifactDrift, Change, Difference, Tolerance, Verdict
-from mlrepro.errors import MlreproError, ObjectNotFoundError
-from mlrepro.manifest import STREAMS, Artifact, Manifest, Package, Role
-from mlrepro.stores import git
+from mlrepro.errors import MlreproError
+from mlrepro.manifest import STREAMS, Artifact, Input, Manifest, Package, Role
+from mlrepro.stores import ledger
 from mlrepro.stores.place import Place, digest, strict
 
 WORKING_TREE = "the working tree"
@@ -96,14 +97,14 @@ def diff(
         If a REF names nothing.
     """
     here = strict((start or Path.cwd()).resolve())
-    target = refs.resolve(here, a, start=start)
+    target = refs.resolve(here, a, start=start, notify=notify)
     only = target.artifact
     with tempfile.TemporaryDirectory(prefix="mlrepro-diff-") as scratch:
         left = _of_run(here, target.manifest, Path(scratch, "a"))
         if b is None:
             right = _of_working_tree(here, target.manifest)
         else:
-            other = refs.resolve(here, b, start=start)
+            other = refs.resolve(here, b, start=start, notify=notify)
             right = _of_run(here, other.manifest, Path(scratch, "b"))
             only = only if other.artifact == only else ""
         restore.fetch(here, _differing(left.record, right.record), notify=notify)
@@ -113,8 +114,8 @@ def diff(
         right.label,
         artifacts=artifacts,
         code=_code(here, left.record, right.record),
-        environment=_environment(left.record, right.record),
-        inputs=_inputs(left.record, right.record),
+        environment=_environment(here, left.record, right.record),
+        inputs=_inputs(here, left.record, right.record),
         params=_values(left.record.params, right.record.params),
         metrics=_values(left.record.metrics, right.record.metrics),
         notes=notes,
@@ -124,13 +125,7 @@ def diff(
 def _of_run(here: Place, record: Manifest, scratch: Path) -> _Side:
     def bytes_of(artifact: Artifact) -> Path:
         target = scratch / artifact.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if artifact.digest.is_dir:
-            here.stores.put(artifact.digest, target)
-        elif found := here.stores.find(artifact.digest):
-            target.symlink_to(found)
-        else:
-            raise ObjectNotFoundError(f"the bytes of {artifact.path} are not to be had")
+        restore.put(here.stores, artifact.digest, target, size=artifact.size)
         return target
 
     label = f"{record.short} ({record.run.name})" if record.run.name else record.short
@@ -221,37 +216,47 @@ def _compare(
 
 
 def _code(here: Place, a: Manifest, b: Manifest) -> tuple[Change, ...]:
-    if a.code is None or b.code is None or a.code.tree == b.code.tree:
+    if a.code is None or b.code is None:
         return ()
-    repo = here.repository
-    if not (git.has(repo, a.code.tree) and git.has(repo, b.code.tree)):
-        return (Change("code tree", a.code.tree[:12], b.code.tree[:12]),)
-    made = {x.path for x in (*a.artifacts, *b.artifacts)}
-    left, right = git.files(repo, a.code.tree), git.files(repo, b.code.tree)
-    changed = code.equal_code(repo, a.code.tree, b.code.tree, made)
-    return tuple(Change(p, _blob(left, p), _blob(right, p)) for p in changed)
+    return codechanges.between(here, a.code.tree, b.code.tree, a, b)
 
 
-def _blob(files: Mapping[str, git.TreeEntry], path: str) -> str:
-    return files[path].name[:12] if path in files else "absent"
-
-
-def _environment(a: Manifest, b: Manifest) -> tuple[Change, ...]:
+def _environment(here: Place, a: Manifest, b: Manifest) -> tuple[Change, ...]:
+    """Name what differs, by the whole lists of distributions where both are here."""
     if a.environment == b.environment:
         return ()
-    left = [Package(*item) for item in a.environment.packages.items()]
-    right = [Package(*item) for item in b.environment.packages.items()]
+    left, right = _packages(here, a), _packages(here, b)
+    if left is None or right is None:
+        left, right = (
+            [Package(*item) for item in one.environment.packages.items()] for one in (a, b)
+        )
     return environment.changes(a.environment, left, b.environment, right)
 
 
-def _inputs(a: Manifest, b: Manifest) -> tuple[Change, ...]:
-    old = {name_of(Path(a.run.root), i.path): i.digest for i in a.inputs}
-    new = {name_of(Path(b.run.root), i.path): i.digest for i in b.inputs}
+def _packages(here: Place, record: Manifest) -> list[Package] | None:
+    try:
+        data = json.loads(ledger.listing(here.repository, record, "distributions"))
+        return [plain.load(Package, one, where="package") for one in data]
+    except (MlreproError, ValueError):
+        return None
+
+
+def _inputs(here: Place, a: Manifest, b: Manifest) -> tuple[Change, ...]:
+    old = {name_of(Path(a.run.root), i.path): i.digest for i in _read(here, a)}
+    new = {name_of(Path(b.run.root), i.path): i.digest for i in _read(here, b)}
     return tuple(
         Change(path, _word(old, path), _word(new, path))
         for path in sorted(old.keys() | new.keys())
         if _word(old, path) != _word(new, path)
     )
+
+
+def _read(here: Place, record: Manifest) -> Sequence[Input]:
+    """Return all inputs, or those that the manifest shows where the ledger is not here."""
+    try:
+        return restore.all_inputs(here, record)
+    except MlreproError:
+        return record.inputs
 
 
 def _word(digests: Mapping[str, Any], path: str) -> str:

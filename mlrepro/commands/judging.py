@@ -17,6 +17,8 @@ from mlrepro.manifest import STREAMS, Artifact, Manifest, Role
 from mlrepro.stores.place import Place, digest
 
 DECIDING = frozenset({Role.WEIGHTS, Role.METRICS})
+_SLOW = 100 * 2**20
+"""Bytes that take about a second to digest."""
 
 
 def judge(
@@ -28,7 +30,7 @@ def judge(
     tolerance: Tolerance,
     *,
     notify: Callable[[str], None],
-) -> tuple[ArtifactDrift, ...]:
+) -> tuple[tuple[ArtifactDrift, ...], tuple[str, ...]]:
     """Compare each recorded artifact with its rebuilt counterpart.
 
     Parameters
@@ -36,21 +38,59 @@ def judge(
     only : str
         The one artifact that is asked about; empty for the whole run.
 
+    Returns
+    -------
+    artifacts : tuple of ArtifactDrift
+        The deciding ones first.
+    notes : tuple of str
+        What could not be compared, and did not have to be.
+
     Raises
     ------
     NothingToCompareError
         If no artifact of the run can be compared.
     ComparisonError
-        If an artifact that decides cannot be read by its comparator.
+        If an artifact that decides cannot be read by its comparator, and no other has drifted.
     """
     recorded = [a for a in record.artifacts if not only or a.path == only]
     pairs = _pairs(recorded, trained, alone=bool(only))
-    fetchable = [
-        old.digest for old, new in pairs if old and new and not _same(old, new, room, trained)
+    different = [
+        old for old, new in pairs if old and new and not _same(old, new, room, trained, notify)
     ]
-    restore.fetch(here, fetchable, notify=notify)
-    judged = [_judge_one(here, old, new, room, trained, tolerance) for old, new in pairs]
-    return _decided(judged, exact=tolerance.exact, alone=bool(only))
+    restore.fetch(here, [old.digest for old in different], notify=notify)
+    judged: list[ArtifactDrift] = []
+    failed: list[tuple[bool, ComparisonError]] = []
+    for old, new in pairs:
+        if old and (old.size > _SLOW) and old in different:
+            notify(f"comparing {old.path} ({old.size / 1e9:.1f} GB)")
+        try:
+            judged.append(_judge_one(here, old, new, room, trained, tolerance, old in different))
+        except ComparisonError as error:
+            decides = tolerance.exact or bool(only) or (old is not None and old.role in DECIDING)
+            failed.append((decides, error))
+    return _weighed(judged, failed, exact=tolerance.exact, alone=bool(only))
+
+
+def _weighed(
+    judged: Sequence[ArtifactDrift],
+    failed: Sequence[tuple[bool, ComparisonError]],
+    *,
+    exact: bool,
+    alone: bool,
+) -> tuple[tuple[ArtifactDrift, ...], tuple[str, ...]]:
+    """Decide in spite of what could not be compared, or say that it cannot be decided."""
+    grave = [error for decides, error in failed if decides]
+    drifted = any(
+        one.difference.verdict >= Verdict.DRIFTED and (one.decides or exact) for one in judged
+    )
+    if grave and not drifted:
+        others = ", ".join(f"{one.path} {one.difference.verdict}" for one in judged)
+        hints = [grave[0].hint or "", f"The others: {others}." if others else ""]
+        raise ComparisonError(str(grave[0]), hint=" ".join(filter(None, hints)) or None)
+    if failed and not any(map(_counts, judged)):
+        raise failed[0][1]
+    notes = tuple(f"not compared: {error}" for _, error in failed)
+    return _decided(judged, exact=exact, alone=alone), notes
 
 
 def _pairs(
@@ -76,9 +116,18 @@ def _rebuilt_path(new: tuple[str, Role], room: Room, trained: Trained) -> Path:
     return streams.get(role) or room.root / path
 
 
-def _same(old: Artifact, new: tuple[str, Role], room: Room, trained: Trained) -> bool:
+def _same(
+    old: Artifact,
+    new: tuple[str, Role],
+    room: Room,
+    trained: Trained,
+    notify: Callable[[str], None],
+) -> bool:
     """Whether the bytes are equal, which the digest alone tells: nothing need be fetched then."""
-    return digest(_rebuilt_path(new, room, trained)) == old.digest
+    if old.size > _SLOW:
+        notify(f"digesting {old.path} ({old.size / 1e9:.1f} GB)")
+    rebuilt = _rebuilt_path(new, room, trained)
+    return rebuilt.is_dir() == old.digest.is_dir and digest(rebuilt) == old.digest
 
 
 def _judge_one(
@@ -88,14 +137,14 @@ def _judge_one(
     room: Room,
     trained: Trained,
     tolerance: Tolerance,
+    different: bool,
 ) -> ArtifactDrift:
     if old is None or new is None:
         return _one_sided(old, new)
-    rebuilt = _rebuilt_path(new, room, trained)
-    if _same(old, new, room, trained):
-        difference = Difference(old.path, Verdict.IDENTICAL, "same bytes", compared=old.files or 1)
+    if different:
+        difference = _compare(here, old, _rebuilt_path(new, room, trained), room, tolerance)
     else:
-        difference = _compare(here, old, rebuilt, room, tolerance)
+        difference = Difference(old.path, Verdict.IDENTICAL, "same bytes", compared=old.files or 1)
     moved = new[0] if new[0] != old.path else ""
     return ArtifactDrift(old.path, old.role, old.role in DECIDING, difference, moved)
 
@@ -105,17 +154,12 @@ def _compare(
 ) -> Difference:
     """Lay the recorded bytes out under their own name, since names tell kinds, and compare."""
     recorded = room.work / "recorded" / old.path
-    recorded.parent.mkdir(parents=True, exist_ok=True)
     try:
-        if old.digest.is_dir:
-            here.stores.put(old.digest, recorded)
-        elif found := here.stores.find(old.digest):
-            recorded.symlink_to(found)
-        else:
-            raise ObjectNotFoundError(f"object {old.digest} is not in the cache")
+        restore.put(here.stores, old.digest, recorded, size=old.size)
     except ObjectNotFoundError as error:
         raise ComparisonError(
-            f"{old.path} was rebuilt with other bytes, and the recorded ones are not to be had",
+            f"{old.path} was rebuilt with other bytes, and the recorded ones are not to be had"
+            f" ({error})",
             hint=error.hint,
         ) from error
     return comparators.compare(recorded, rebuilt, name=old.path, tolerance=tolerance)

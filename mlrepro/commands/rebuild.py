@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlrepro import plain
-from mlrepro.capture import code, machine, variables
+from mlrepro.capture import machine, variables
 from mlrepro.cleanroom import interpreter, restore, training
 from mlrepro.cleanroom import room as rooms
 from mlrepro.cleanroom.room import Room
-from mlrepro.commands import judging, refs, trust
+from mlrepro.commands import codechanges, judging, refs, trust
 from mlrepro.drift import Change, DriftReport, Tolerance
 from mlrepro.errors import MlreproError
 from mlrepro.manifest import Manifest, Package
-from mlrepro.stores import git, ledger, place
+from mlrepro.stores import place
 from mlrepro.stores.place import Place
 
 
@@ -79,19 +79,20 @@ def rebuild(
     """
     how = how or How()
     here = place.strict((start or Path.cwd()).resolve())
-    target = refs.resolve(here, ref, start=start)
+    target = refs.resolve(here, ref, start=start, notify=notify)
     record = target.manifest
     trust.require(here, record, confirm)
     with rooms.opened(here, record, head=how.head, keep=how.keep_room, notify=notify) as room:
         restored = restore.restore(here, record, room, notify=notify)
         chosen = interpreter.choose(os.environ)
-        environment = interpreter.changes(record, _packages(here, record), chosen)
+        recorded = _packages(here, record, notify)
+        environment = interpreter.changes(record, recorded, chosen)
         plan = training.plan(here, record, chosen, room, restored.binds)
         for sentence in _absent(record):
             notify(sentence)
         notify(f"training (it took {record.run.seconds:.1f} s when it was recorded)")
         trained = training.train(record, plan, room, threads=how.threads)
-        artifacts = judging.judge(
+        artifacts, uncompared = judging.judge(
             here, record, target.artifact, trained, room, how.tolerance, notify=notify
         )
         return DriftReport(
@@ -100,17 +101,21 @@ def rebuild(
             artifacts=artifacts,
             code=_code_changes(here, record, room) if how.head else (),
             environment=(*environment, *machine.changes(record.platform, machine.platform())),
-            notes=(*_absent(record), *restored.notes, *trained.notes),
+            notes=(*_absent(record), *restored.notes, *trained.notes, *uncompared),
             seconds=trained.ended.seconds,
             recorded_seconds=record.run.seconds,
             room=str(room.folder) if how.keep_room else "",
         )
 
 
-def _packages(here: Place, record: Manifest) -> Sequence[Package] | None:
-    """Return the recorded distributions; None where the ledger is not here."""
+def _packages(
+    here: Place, record: Manifest, notify: Callable[[str], None]
+) -> Sequence[Package] | None:
+    """Return the recorded distributions; None where the ledger cannot be had."""
+    if "distributions" not in record.lists:
+        return None
     try:
-        data = json.loads(ledger.listing(here.repository, record, "distributions"))
+        data = json.loads(restore.listing(here, record, "distributions", notify=notify))
         return [plain.load(Package, one, where="package") for one in data]
     except (MlreproError, ValueError):
         return None
@@ -118,11 +123,9 @@ def _packages(here: Place, record: Manifest) -> Sequence[Package] | None:
 
 def _code_changes(here: Place, record: Manifest, room: Room) -> tuple[Change, ...]:
     """Name the code files that differ between the record and HEAD."""
-    if record.code is None or not git.has(here.repository, record.code.tree):
+    if record.code is None:
         return ()
-    made = [a.path for a in record.artifacts]
-    changed = code.equal_code(here.repository, record.code.tree, room.tree, made)
-    return tuple(Change(path, "as recorded", "as in HEAD") for path in changed)
+    return codechanges.between(here, record.code.tree, room.tree, record)
 
 
 def _absent(record: Manifest) -> tuple[str, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlrepro import manifest
-from mlrepro.errors import ManifestError, RefNotFoundError
+from mlrepro.errors import ManifestError, RefNotFoundError, StoreError
 from mlrepro.manifest import SUFFIX, Manifest
-from mlrepro.stores import ledger
+from mlrepro.stores import git, ledger
 from mlrepro.stores.place import Place
 
 
@@ -29,7 +30,13 @@ class Target:
     artifact: str = ""
 
 
-def resolve(here: Place, ref: str, *, start: Path | None = None) -> Target:
+def resolve(
+    here: Place,
+    ref: str,
+    *,
+    start: Path | None = None,
+    notify: Callable[[str], None] | None = None,
+) -> Target:
     """Find what a REF names.
 
     Parameters
@@ -38,9 +45,12 @@ def resolve(here: Place, ref: str, *, start: Path | None = None) -> Target:
         The project.
     ref : str
         Path of a weights file, of its `.dvc` or of its manifest; run id or unique prefix; run
-        name; ``last``.
+        name; ``last`` (this clone's newest run; in a clone without any, the newest of all).
     start : Path, optional
         The folder that paths are relative to; the current one otherwise.
+    notify : callable, optional
+        Takes a sentence before the runs of others are fetched, which is done once if the REF is
+        not found here; without it nothing is fetched.
 
     Raises
     ------
@@ -49,18 +59,56 @@ def resolve(here: Place, ref: str, *, start: Path | None = None) -> Target:
     ManifestError
         If the manifest beside the artifact cannot be trusted.
     """
+    try:
+        return _here(here, ref, start)
+    except RefNotFoundError:
+        if notify is None or not _fetched(here, notify):
+            raise
+    return _here(here, ref, start)
+
+
+def _here(here: Place, ref: str, start: Path | None) -> Target:
+    if not ref or "\0" in ref:
+        raise RefNotFoundError(f"no run answers to {ref!r:.80}")
     path = Path(os.path.abspath((start or Path.cwd()) / ref))
-    stem = path.with_name(path.name.removesuffix(SUFFIX).removesuffix(".dvc"))
+    stem = path.with_name(path.name.removesuffix(SUFFIX).removesuffix(".dvc") or path.name)
     beside = manifest.beside(stem)
-    if beside.is_file():
+    if _is_file(beside):
         return _of_file(here, beside, stem)
     if path.name.endswith(SUFFIX):
-        raise RefNotFoundError(f"there is no manifest `{ref}`")
+        raise RefNotFoundError(f"there is no manifest `{ref:.80}`")
     if stem.is_relative_to(here.root) and stem != here.root:
         name = stem.relative_to(here.root).as_posix()
         if entry := ledger.with_artifact(here.repository, name):
             return Target(entry.manifest, name)
-    return Target(ledger.resolve(here.repository, ref).manifest)
+    return Target(_run(here, ref))
+
+
+def _run(here: Place, ref: str) -> Manifest:
+    known = ledger.entries(here.repository)
+    if ref == "last" and known and not any(entry.mine for entry in known):
+        return known[-1].manifest
+    return ledger.resolve(here.repository, ref).manifest
+
+
+def _fetched(here: Place, notify: Callable[[str], None]) -> bool:
+    """Fetch the runs of others; False where that brings nothing."""
+    remote = git.default_remote(here.repository)
+    if not remote:
+        return False
+    notify(f"fetching runs from {remote}")
+    try:
+        return ledger.pull(here.repository, remote) > 0
+    except StoreError as error:
+        notify(f"{remote} did not answer: {error}")
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, a folder that may not be read
+        return False
 
 
 def _of_file(here: Place, beside: Path, artifact: Path) -> Target:

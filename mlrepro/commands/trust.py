@@ -36,7 +36,7 @@ def require(here: Place, record: Manifest, confirm: Callable[[Manifest], bool]) 
 
 def is_mine(here: Place, record: Manifest) -> bool:
     """Whether this clone recorded the run."""
-    return any(e.mine and e.manifest.id == record.id for e in ledger.entries(here.repository))
+    return any(e.mine and e.id == record.id for e in ledger.entries(here.repository))
 
 
 def _trusted(here: Place) -> frozenset[str]:
