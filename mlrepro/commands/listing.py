@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,14 +49,14 @@ def ls(
     here = strict((start or Path.cwd()).resolve())
     recording.finish_dead(here)
     rows = (_row(entry.manifest) for entry in reversed(ledger.entries(here.repository)))
-    chosen = [
+    chosen = (
         row
         for row in rows
         if (not name or row.name == name)
         and (not status or row.status.value == status)
         and (not artifact or artifact in row.artifacts)
-    ]
-    return tuple(chosen[:most])
+    )
+    return tuple(itertools.islice(chosen, most))
 
 
 def show(ref: str, *, start: Path | None = None) -> Manifest:

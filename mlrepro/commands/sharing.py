@@ -74,7 +74,7 @@ def push(
         )
     records = [entry.manifest for entry in pending.entries]
     sent = _push_objects(here, records, notify)
-    notify(f"sending {len(records)} runs to {remote}")
+    notify(f"sending {_counted(len(records), 'run')} to {remote}")
     ledger.push(here.repository, remote)
     return Shared(remote, len(records), sent, _unreachable(records))
 
@@ -114,7 +114,10 @@ def pull(
         if record.code and not git.has(here.repository, record.code.tree):
             ledger.fetch_code(here.repository, remote, record.code.snapshot)
     if still:
-        raise DvcError(f"{len(still)} objects are on no remote: {', '.join(map(str, still[:3]))}")
+        raise DvcError(
+            f"{_counted(len(still), 'object')} could not be had: {', '.join(map(str, still[:3]))}",
+            hint="Ask the author for `mlrepro push`.",
+        )
     return Shared(remote, runs, len(absent))
 
 
@@ -129,7 +132,10 @@ def _remote(here: Place, remote: str) -> str:
 
 def _push_objects(here: Place, records: Sequence[Manifest], notify: Callable[[str], None]) -> int:
     """Send objects to mlrepro's own place, and those with a pointer to DVC's place as well."""
-    wanted = [d for d in _objects(here, records) if not here.stores.missing([d])]
+    named = _objects(here, records)
+    wanted = [d for d in named if not here.stores.missing([d])]
+    if len(wanted) < len(named):
+        notify(f"{len(named) - len(wanted)} objects of these runs are not here and cannot be sent")
     if not wanted:
         return 0
     if not here.has_dvc or not dvc.setting(here.root, "core.remote"):
@@ -137,7 +143,7 @@ def _push_objects(here: Place, records: Sequence[Manifest], notify: Callable[[st
             "no default DVC remote is set, so nobody could fetch the models",
             hint="Set one with `dvc remote add -d NAME ADDRESS`, then push again.",
         )
-    notify(f"sending {len(wanted)} objects to the DVC remote")
+    notify(f"sending {_counted(len(wanted), 'object')} to the DVC remote")
     sent = dvc.push(here.root, wanted, remote=None, nested=True)
     pointed = {a.digest for r in records for a in r.artifacts if a.kept is Kept.POINTER}
     pointed |= {i.digest for r in records for i in r.inputs if i.source is Source.DVC and i.digest}
@@ -160,6 +166,10 @@ def _objects(here: Place, records: Sequence[Manifest]) -> list[Digest]:
             if one.digest and one.source in (Source.STORED, Source.DVC):
                 found[one.digest] = None
     return list(found)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _unreachable(records: Sequence[Manifest]) -> tuple[str, ...]:

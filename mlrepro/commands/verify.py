@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mlrepro.capture import inputs
 from mlrepro.cleanroom import restore
+from mlrepro.cleanroom.outside import Outside
 from mlrepro.commands import refs
-from mlrepro.errors import MlreproError, RefNotFoundError
+from mlrepro.errors import MlreproError, RefNotFoundError, RestoreError
 from mlrepro.manifest import SUFFIX, Artifact, Digest, Input, Kept, Manifest, Source
 from mlrepro.stores import dvc, git
 from mlrepro.stores.place import Place, digest, strict
+from mlrepro.stores.statcache import StatCache
+
+_SLOW = 100 * 2**20
 
 
 class State(enum.Enum):
@@ -74,7 +79,7 @@ def verify(
     names = names or tuple(str(here.root / path) for path in manifests(here))
     if not names:
         raise RefNotFoundError("there is no manifest in this working tree")
-    targets = [refs.resolve(here, name, start=start) for name in names]
+    targets = [refs.resolve(here, name, start=start, notify=notify) for name in names]
     unique = {t.manifest.id: t.manifest for t in targets}
     return tuple(_verify_one(here, record, notify) for record in unique.values())
 
@@ -90,36 +95,82 @@ def manifests(here: Place) -> list[str]:
 
 
 def _verify_one(here: Place, record: Manifest, notify: Callable[[str], None]) -> Verified:
-    findings = [*_code(here, record), *_artifacts(here, record), *_inputs(here, record)]
+    with here.statcache() as cache:
+        looking = _Looking(here, cache, notify)
+        findings = [
+            *_code(here, record),
+            *_artifacts(looking, record),
+            *_inputs(looking, record),
+        ]
     absent = [f for f in findings if f.state is State.LOST and f.detail]
     if absent and here.has_dvc and dvc.setting(here.root, "core.remote"):
-        notify(f"looking for {len(absent)} objects on the DVC remote")
-        findings = _on_remote(here, findings)
+        notify(f"looking for {len(absent)} object{'s' * (len(absent) > 1)} on the DVC remote")
+        findings = _on_remote(here, findings, notify)
     return Verified(record.id, record.run.name, tuple(findings))
+
+
+@dataclass(frozen=True)
+class _Looking:
+    """Where bytes are looked for, and digested; what was digested before is not read again."""
+
+    here: Place
+    cache: StatCache
+    notify: Callable[[str], None]
+
+    def holds(self, path: Path, wanted: Digest) -> bool:
+        """Say whether a file or folder has these bytes."""
+        try:
+            if path.is_dir() != wanted.is_dir:
+                return False
+            if wanted.is_dir:
+                return digest(path) == wanted
+            if path.stat().st_size > _SLOW:
+                self.notify(f"digesting {path.name} ({path.stat().st_size / 1e9:.1f} GB)")
+            return inputs.digest_of_file(path, self.cache) == wanted
+        except (OSError, MlreproError):
+            return False
+
+    def stored(self, wanted: Digest) -> bool:
+        """Say whether the stores have these bytes, undamaged."""
+        try:
+            if self.here.stores.missing([wanted]):
+                return False
+            names = [wanted]
+            if wanted.is_dir:
+                names = list(self.here.stores.listing(wanted).values())
+            found = [(self.here.stores.find(name), name) for name in names]
+        except MlreproError:
+            return False
+        return all(path is not None and self.holds(path, name) for path, name in found)
 
 
 def _code(here: Place, record: Manifest) -> Iterator[Finding]:
     if record.code is None:
-        yield Finding("code", "", State.LOST)
+        yield Finding("code", "not recorded", State.LOST)
         return
-    if git.has(here.repository, record.code.tree):
+    if git.has(here.repository, f"{record.code.tree}^{{tree}}"):
         yield Finding("code", record.code.tree, State.OK)
         return
     remote = git.default_remote(here.repository)
-    state = State.ABSENT if remote else State.LOST
-    yield Finding("code", record.code.tree, state)
+    # Whether the remote has it can only be told by fetching it.
+    yield Finding("code", record.code.tree, State.ABSENT if remote else State.LOST)
 
 
-def _artifacts(here: Place, record: Manifest) -> Iterator[Finding]:
+def _artifacts(looking: _Looking, record: Manifest) -> Iterator[Finding]:
+    here = looking.here
     for artifact in record.artifacts:
         target = here.root / artifact.path
-        if artifact.kept in (Kept.POINTER, Kept.GIT, Kept.DVC_YAML) and target.exists():
-            same = digest(target) == artifact.digest
+        in_tree = artifact.kept in (Kept.POINTER, Kept.GIT, Kept.DVC_YAML) and target.exists()
+        if in_tree:
+            same = looking.holds(target, artifact.digest)
             yield Finding("artifact", artifact.path, State.OK if same else State.DRIFTED)
         if artifact.kept is Kept.POINTER:
             yield from _pointer(here, artifact)
-        if here.stores.missing([artifact.digest]):
-            yield Finding("object", artifact.path, State.LOST, str(artifact.digest))
+        if not looking.stored(artifact.digest):
+            kind = "object" if in_tree else "artifact"
+            yield Finding(kind, artifact.path, State.LOST, str(artifact.digest))
+        elif not in_tree:
+            yield Finding("artifact", artifact.path, State.OK)
 
 
 def _pointer(here: Place, artifact: Artifact) -> Iterator[Finding]:
@@ -132,33 +183,58 @@ def _pointer(here: Place, artifact: Artifact) -> Iterator[Finding]:
         yield Finding("pointer", f"{artifact.path}.dvc", State.DRIFTED)
 
 
-def _inputs(here: Place, record: Manifest) -> Iterator[Finding]:
-    for one in restore.all_inputs(here, record):
+def _inputs(looking: _Looking, record: Manifest) -> Iterator[Finding]:
+    try:
+        found = restore.all_inputs(looking.here, record, notify=looking.notify)
+    except RestoreError:
+        yield Finding("input", "the list of inputs", State.LOST)
+        return
+    for one in found:
         if one.digest is None:
-            yield Finding("input", one.path, State.LOST)
-            continue
-        if one.source is Source.CODE:
-            continue
-        yield Finding("input", one.path, *_availability(here, one, one.digest))
+            yield Finding("input", f"{one.path} ({one.grade.value})", State.LOST)
+        elif one.source is not Source.CODE:
+            yield Finding("input", one.path, *_availability(looking, record, one, one.digest))
 
 
-def _availability(here: Place, one: Input, wanted: Digest) -> tuple[State, str]:
-    if not here.stores.missing([wanted]):
+def _availability(
+    looking: _Looking, record: Manifest, one: Input, wanted: Digest
+) -> tuple[State, str]:
+    if one.source is not Source.ELSEWHERE and looking.stored(wanted):
         return State.OK, ""
-    target = here.root / one.path
-    if target.exists() and digest(target) == wanted:
+    places = [str(looking.here.root / one.path)]
+    if one.path.startswith("/"):
+        places = Outside(record, looking.here.root).places(one.path)
+    if any(looking.holds(Path(place), wanted) for place in places):
         return State.OK, ""
     return State.LOST, str(wanted) if one.source is not Source.ELSEWHERE else ""
 
 
-def _on_remote(here: Place, findings: list[Finding]) -> list[Finding]:
-    wanted = {f.detail for f in findings if f.detail}
-    try:
-        lost = dvc.verify_remote(here.root, [Digest.parse(d) for d in wanted], remote=None)
-    except MlreproError:
-        return findings
+def _on_remote(
+    here: Place, findings: list[Finding], notify: Callable[[str], None]
+) -> list[Finding]:
+    """Turn *lost* into *absent* for what the remote holds: in mlrepro's own place, or in DVC's."""
+    lost = list({Digest.parse(f.detail) for f in findings if f.state is State.LOST and f.detail})
+    for nested in (True, False):
+        try:
+            # What a listing names is asked for too, where it is here.
+            away = set(dvc.verify_remote(here.root, lost, remote=None, nested=nested))
+        except MlreproError as error:
+            notify(f"the DVC remote did not answer: {error}")
+            break
+        lost = [one for one in lost if one in away or away & _members(here, one)]
+        if not lost:
+            break
     gone = {str(one) for one in lost}
     return [
-        Finding(f.kind, f.path, State.ABSENT, f.detail) if f.detail and f.detail not in gone else f
+        replace(f, state=State.ABSENT)
+        if f.state is State.LOST and f.detail and f.detail not in gone
+        else f
         for f in findings
     ]
+
+
+def _members(here: Place, digest: Digest) -> set[Digest]:
+    try:
+        return set(here.stores.listing(digest).values()) if digest.is_dir else set()
+    except MlreproError:
+        return set()
