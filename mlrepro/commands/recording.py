@@ -150,6 +150,7 @@ def seal(
         lists={k: Listing(Digest("sha256", _sha256(v)), n) for k, (v, n) in lists.items()},
     )
     record = spelling.legible(record)
+    record = replace(record, sealed=record.id)  # computed once
     in_ledger = _append(here, record, {k: v for k, (v, _) in lists.items()}, troubles)
     kept: tuple[str, ...] = ()
     staged = False
@@ -198,7 +199,7 @@ def _sorted(
         start=start,
         code=known.tracked | known.untracked,
     )
-    found, odd = spelling.named(found, "was written")
+    found, odd = spelling.named(found, "written")
     choice = keeping.decide(here, found, keep=state.options.keep and _completed(ended))
     with here.statcache() as cache:
         read = inputs.find(
@@ -210,11 +211,13 @@ def _sorted(
             cache=cache,
         )
         made, lost = storing.artifacts(here, found, choice.kept, cache)
-    kept_inputs, odd_inputs = spelling.named(read.inputs, "was read")
+    kept_inputs, odd_inputs = spelling.named(read.inputs, "read")
     read = replace(read, inputs=kept_inputs)
     printed, lost_text = storing.streams(here, work)
-    troubles += [*read.troubles, *lost, *lost_text, *odd, *odd_inputs]
-    return [*made, *printed], read, unclaimed, choice.reasons
+    loud = [spot for spot in unclaimed if not spot.startswith(outputs.NO_NEWS)]
+    quiet = tuple(spot for spot in unclaimed if spot not in loud)
+    troubles += [*read.troubles, *loud, *lost, *lost_text, *odd, *odd_inputs]
+    return [*made, *printed], read, quiet, choice.reasons
 
 
 def _troubles(ended: Ended | None) -> list[str]:
@@ -326,7 +329,9 @@ def _settle(
     if here.repo is None or state.snapshot is None:
         return None
     opened = dict(read.code)
-    opened.update({one.path: 0 for one in read.inputs if one.path in state.snapshot.untracked})
+    # A script that is no Python file is not seen being read: its name is in the command.
+    named = {os.path.normpath(os.path.join(state.directory, word)) for word in state.command}
+    opened.update({path: 0 for path in state.snapshot.untracked if path in named - opened.keys()})
     try:
         return code.settle(here.repo, state.snapshot, opened=opened, outputs=made)
     except (OSError, MlreproError) as error:

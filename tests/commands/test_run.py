@@ -116,6 +116,21 @@ def test_an_untracked_module_is_recorded_and_a_bystander_is_not(training):
     assert "customers.csv" not in tree
 
 
+def test_untracked_data_is_an_object_and_never_part_of_the_code(project):
+    project.write("train.sh", "python train.py")
+    project.write("train.py", TRAIN)
+    project.write("data.csv", "1\n")
+
+    project.mlrepro("run", "sh", "train.sh", check=True)
+
+    record = last(project)
+    tree = project.git("ls-tree", "-r", "--name-only", record.code.tree).split()
+    assert {"train.sh", "train.py"} <= set(tree)
+    assert "data.csv" not in tree
+    assert [(i.path, i.source) for i in record.inputs] == [("data.csv", Source.STORED)]
+    assert project.mlrepro("rebuild", "last").returncode == 0
+
+
 def test_an_input_tracked_by_dvc_is_named_by_its_pointer(training):
     training.git("rm", "-q", "--cached", "data.csv")
     training.dvc("add", "-q", "data.csv")
