@@ -40,6 +40,7 @@ def _matching(start: Path, pattern: str) -> list[Path]:
 def _files(found: Iterable[Path]) -> Iterable[Path]:
     for path in found:
         if path.is_dir():
-            yield from (member for member in path.rglob("*") if member.is_file())
+            # By its own name, that a link to it does not count twice.
+            yield from (member for member in path.resolve().rglob("*") if member.is_file())
         elif path.is_file():
             yield path

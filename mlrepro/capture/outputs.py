@@ -53,6 +53,11 @@ _METRIC_NAMES = (
 _CHECKPOINTS = re.compile(
     r"^(?:checkpoints?|ckpts?|checkpoint-\d+|.*\.ckpt|saved_model)$", re.IGNORECASE
 )
+_OUTSIDE = "written outside the project"
+_AMBIGUOUS = "changed while another run went on"
+NO_NEWS = (_OUTSIDE, _AMBIGUOUS)
+"""How those blind spots begin that are no news to a user: caches; the files of runs beside."""
+_OF_GIT = frozenset((".gitignore", ".gitattributes", ".gitmodules", ".dvcignore"))
 _MANY = 500
 """A folder of more files is one artifact: a record of each could not be read any more."""
 _NEVER = re.compile(r"(?:^|/)(?:\.git|\.mlrepro|\.dvc|__pycache__|\.ipynb_checkpoints)(?:/|$)")
@@ -226,7 +231,8 @@ def _named(path: PurePosixPath, patterns: Iterable[str]) -> bool:
 
 
 def _is_ours(path: str) -> bool:
-    return path.endswith((SUFFIX, ".dvc")) or path.rpartition("/")[2].startswith(".mlrepro-")
+    name = path.rpartition("/")[2]
+    return name.endswith((SUFFIX, ".dvc")) or name.startswith(".mlrepro-") or name in _OF_GIT
 
 
 def _relative(root: Path, path: str) -> str | None:
@@ -272,10 +278,14 @@ def _all_files(folder: Path, root: Path) -> set[str]:
 
 
 def _blind_spots(outside: list[str], ambiguous: list[str]) -> Iterable[str]:
-    if outside:
-        yield f"written outside the project and not kept: {_some(sorted(set(outside)))}"
+    models = sorted({path for path in outside if is_model_name(path)})
+    others = sorted(set(outside).difference(models))
+    if models:
+        yield f"the model is not kept, since it lies outside the project: {_some(models)}"
+    if others:
+        yield f"{_OUTSIDE} and not kept: {_some(others)}"
     if ambiguous:
-        yield f"changed while another run went on, so claimed by neither: {_some(ambiguous)}"
+        yield f"{_AMBIGUOUS}, so not claimed by this one: {_some(ambiguous)}"
 
 
 def _some(names: list[str], most: int = 5) -> str:

@@ -65,7 +65,10 @@ def decide(here: Place, found: Sequence[Output], *, keep: bool) -> Choice:
 
 def _in_the_way(here: Place, path: str, ignored: Collection[str]) -> str:
     if not here.has_dvc:
-        return "DVC is not initialised here; `mlrepro init` does it"
+        folders = PurePosixPath(path).parents
+        below = next((f for f in folders if (here.root / f / ".dvc").is_dir()), None)
+        where = f"DVC is set up in {below} only" if below else "DVC is not initialised here"
+        return f"{where}; `mlrepro init` at the top of the repository does it"
     if path + ".dvc" in ignored or path + SUFFIX in ignored:
         return _rules(here, PurePosixPath(path))
     return dvc.obstacle(here.root, here.root / path)

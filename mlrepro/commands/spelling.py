@@ -24,7 +24,7 @@ def named(found: Sequence[N], verb: str) -> tuple[tuple[N, ...], list[str]]:
     if not odd:
         return tuple(found), []
     more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
-    sentence = f"not recorded, since the name is no UTF-8: {', '.join(odd[:5])}{more} {verb}"
+    sentence = f"{verb}, but not recorded, since the name is no UTF-8: {', '.join(odd[:5])}{more}"
     return tuple(one for one in found if is_text(one.path)), [sentence]
 
 

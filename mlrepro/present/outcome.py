@@ -26,7 +26,8 @@ def lines(result: RunResult) -> Iterator[str]:
     if recorded.staged:
         yield f"staged: {shlex.join(recorded.kept)}"
     elif recorded.kept:
-        yield f"to keep the model: git add {shlex.join(recorded.kept)}"
+        dash = "-- " if any(name.startswith("-") for name in recorded.kept) else ""
+        yield f"to keep the model: git add {dash}{shlex.join(recorded.kept)}"
     for edit in record.code.edits if record.code else ():
         yield f"{edit.path} was edited while the run went on (loaded: {edit.loaded} the edit)"
     yield from result.troubles

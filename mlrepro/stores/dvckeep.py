@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mlrepro import paths
 from mlrepro.errors import DvcError
+from mlrepro.manifest import Digest
 from mlrepro.stores import dvcconfig, dvcfiles, dvcignore, dvclock, git
 from mlrepro.stores.objects import Stored
 
@@ -73,7 +74,16 @@ def obstacle(root: Path, path: Path) -> str:
             return f"it lies in `{parent.relative_to(root)}`, which DVC tracks as a whole"
         if (parent / ".dvc").is_dir():
             return f"it lies in another DVC repository, `{parent.relative_to(root)}`"
-    return _obstacle_inside(path) if path.is_dir() else ""
+    return (_obstacle_inside(path) if path.is_dir() else "") or _obstacle_beside(path)
+
+
+def _obstacle_beside(path: Path) -> str:
+    """Say why the pointer that is there already cannot be renewed."""
+    try:
+        _pointer_text(path, Stored(Digest("md5", "0" * 32), 0))
+    except DvcError as error:
+        return str(error)
+    return ""
 
 
 def _obstacle_inside(folder: Path) -> str:
