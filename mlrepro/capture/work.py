@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 FOLDER = ".mlrepro"
 _UNBORN = "unborn-"
+_ROOM = 2048
 _SPANS = "spans.jsonl"
 _SPANS_KEPT = 200
 
@@ -98,6 +99,11 @@ class Work:
         return self.folder.name
 
     @property
+    def lasts(self) -> bool:
+        """Whether another command will find it."""
+        return self.folder.parent.parent.name == FOLDER
+
+    @property
     def log(self) -> Path:
         """The observer's folder."""
         return self.folder / "log"
@@ -113,7 +119,8 @@ class Work:
         return self.folder / "stderr"
 
     def write(self, state: State) -> None:
-        """Record what is known at the start."""
+        """Record what is known at the start, and take the room for how it ends."""
+        (self.folder / "ended.json").write_text(" " * _ROOM)
         paths.write_beside(self.folder / "state.json", json.dumps(plain.dump(state)))
 
     def started(self, pid: int) -> None:
@@ -135,8 +142,9 @@ class Work:
         return plain.load(State, data)
 
     def write_ended(self, ended: Any) -> None:
-        """Record how the training ended, before its record is made."""
-        paths.write_beside(self.folder / "ended.json", json.dumps(plain.dump(ended)))
+        """Record how the training ended, before its record is made; on a full disk too."""
+        with (self.folder / "ended.json").open("r+") as file:
+            file.write(json.dumps(plain.dump(ended)))
 
     def read_ended(self, kind: type[T]) -> tuple[T | None, float]:
         """Return how the training ended and when that was written down; None where nobody saw."""

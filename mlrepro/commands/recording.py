@@ -151,7 +151,7 @@ def seal(
     )
     record = spelling.legible(record)
     record = replace(record, sealed=record.id)  # computed once
-    in_ledger = _append(here, record, {k: v for k, (v, _) in lists.items()}, troubles)
+    in_ledger = _append(here, work, record, {k: v for k, (v, _) in lists.items()}, troubles)
     kept: tuple[str, ...] = ()
     staged = False
     if in_ledger:
@@ -389,22 +389,20 @@ def _lists(
     return lists
 
 
-def _append(here: Place, record: Manifest, lists: Mapping[str, bytes], troubles: list[str]) -> bool:
+def _append(
+    here: Place,
+    work: Work,
+    record: Manifest,
+    lists: Mapping[str, bytes],
+    troubles: list[str],
+) -> bool:
     if here.repo is None:
         return False
-    return _forgiven(troubles, lambda: ledger.append(here.repository, record, lists))
-
-
-def _forgiven(troubles: list[str], step: Callable[[], object]) -> bool:
-    """Do a step of the recording; what fails is said, and the rest goes on."""
     try:
-        step()
+        ledger.append(here.repo, record, lists)
     except (OSError, MlreproError) as error:
-        # What git or a store says of it is a sentence already.
-        troubles.append(
-            f"the ledger could not be written: {storing.sentence(error)};"
-            " the next mlrepro command tries again"
-        )
+        again = "; the next mlrepro command tries again" if work.lasts else ""
+        troubles.append(f"the run could not be recorded: {storing.sentence(error)}{again}")
         return False
     return True
 
