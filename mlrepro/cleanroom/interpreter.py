@@ -113,7 +113,9 @@ def search_path(chosen: Chosen, path: str) -> str:
     return f"{folder}:{path}"
 
 
-def strangers(started: Sequence[Interpreter], chosen: Chosen, room: Room, shown: str) -> list[str]:
+def strangers(
+    started: Sequence[Interpreter], chosen: Chosen, binds: Mapping[str, Path]
+) -> list[str]:
     """Name the Python processes of a training that ran outside the chosen environment.
 
     Parameters
@@ -122,15 +124,15 @@ def strangers(started: Sequence[Interpreter], chosen: Chosen, room: Room, shown:
         What was observed.
     chosen : Chosen
         The environment that was meant.
-    room : Room
-        Where an environment of the project may stand as a link.
-    shown : str
-        The place at which the processes saw the room; empty if at its own.
+    binds : mapping of str to Path
+        Places that showed something else to the training.
     """
     found = {}
     for one in started:
-        below = _below(one.prefix, shown) if shown else ""
-        prefix = str(room.root / below) if below else one.prefix
+        prefix = one.prefix
+        for place, source in binds.items():
+            if prefix == place or _below(prefix, place):
+                prefix = str(source / _below(prefix, place))
         if chosen.environment.prefix and not _is_same(prefix, chosen.environment.prefix):
             found[one.executable] = f"{one.executable} (Python {one.version})"
     if not found:

@@ -87,9 +87,23 @@ def listing(here: Place, record: Manifest, name: str, *, notify: Callable[[str],
 
 
 def restore(
-    here: Place, record: Manifest, room: Room, *, notify: Callable[[str], None]
+    here: Place,
+    record: Manifest,
+    room: Room,
+    *,
+    folders: bool = True,
+    notify: Callable[[str], None],
 ) -> Restored:
     """Put the inputs of a run into its room, and make the folders that its outputs went to.
+
+    Parameters
+    ----------
+    here, record, room : Place, Manifest, Room
+        What, and where.
+    folders : bool
+        Whether the folders of outputs are made. No record tells whether the run found them.
+    notify : callable
+        Takes a sentence before something slow.
 
     Raises
     ------
@@ -102,7 +116,7 @@ def restore(
         binds, absent = _put_all(here, record, inputs, room, notify)
         if absent:
             raise RestoreError(f"not to be had here: {'; '.join(absent)}", hint=_HINT)
-        _make_folders(record, room.root)
+        _make_folders(record, room.root, all_=folders)
     except ManifestError as error:
         raise RestoreError(f"run {record.short} cannot be restored: {error}", hint="") from error
     notes = _pointers(here, record, room, {i.path for i in inputs}, notify=notify)
@@ -218,10 +232,12 @@ def _is(path: Path, digest: Digest) -> bool:
         return False
 
 
-def _make_folders(record: Manifest, root: Path) -> None:
+def _make_folders(record: Manifest, root: Path, *, all_: bool) -> None:
     for artifact in record.artifacts:
         if artifact.path not in STREAMS.values():
-            paths.resolve_inside(root, artifact.path).parent.mkdir(parents=True, exist_ok=True)
+            folder = paths.resolve_inside(root, artifact.path).parent
+            if all_:
+                folder.mkdir(parents=True, exist_ok=True)
     if record.run.directory:
         folder = paths.resolve_inside(root, record.run.directory)
         if not folder.resolve().is_relative_to(root.resolve()):

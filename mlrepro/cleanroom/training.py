@@ -154,7 +154,7 @@ def train(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> Trained
     notes = (
         *unclaimed,
         *_strays(observation, record, room, plan),
-        *interpreter.strangers(observation.interpreters, plan.chosen, room, shown),
+        *interpreter.strangers(observation.interpreters, plan.chosen, plan.binds),
         *_of_end(record, ended),
     )
     return Trained(ended, made, room.work / "stdout", room.work / "stderr", notes)
@@ -166,6 +166,8 @@ _ASKED_TO_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL, s
 
 def _expect_an_end(record: Manifest) -> None:
     run = record.run
+    if any("\0" in word for word in (*run.command, run.root, run.directory)):
+        raise RestoreError(f"run {record.short} holds a command that no system can start")
     if run.status is Status.INTERRUPTED and (run.signal is None or run.signal in _ASKED_TO_END):
         raise RestoreError(
             f"run {record.short} was interrupted, and no training can be stopped at the same point",
@@ -200,9 +202,6 @@ def _of_end(record: Manifest, ended: Ended) -> list[str]:
         notes.append("only the beginning of what was printed is compared")
     if record.run.status is Status.FAILED and ended.exit_code == 0:
         notes.append(f"the recorded run failed with exit code {record.run.exit_code}, this did not")
-    streamed = any("stream" in one.seen.split("+") for one in record.inputs)
-    if record.run.stdin in ("pipe", "terminal") and streamed:
-        notes.append(f"the run read its standard input (a {record.run.stdin}), which is empty here")
     return notes
 
 

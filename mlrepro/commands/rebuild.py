@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlrepro import plain
@@ -14,8 +14,9 @@ from mlrepro.cleanroom import interpreter, restore, training
 from mlrepro.cleanroom import room as rooms
 from mlrepro.cleanroom.room import Room
 from mlrepro.commands import codechanges, judging, refs, trust
-from mlrepro.drift import Change, DriftReport, Tolerance
-from mlrepro.errors import MlreproError
+from mlrepro.commands.refs import Target
+from mlrepro.drift import Change, DriftReport, Tolerance, Verdict
+from mlrepro.errors import MlreproError, TrainingFailedError
 from mlrepro.manifest import Manifest, Package
 from mlrepro.stores import place
 from mlrepro.stores.place import Place
@@ -82,11 +83,24 @@ def rebuild(
     target = refs.resolve(here, ref, start=start, notify=notify)
     record = target.manifest
     trust.require(here, record, confirm)
+    try:
+        return _rebuilt(here, target, how, notify, folders=True)
+    except TrainingFailedError as error:
+        if "File exists" not in (error.hint or ""):
+            raise
+    # A folder that the room had made beforehand was in the way of a plain `os.makedirs`.
+    notify("training again: it wants to make its folders by itself")
+    return _rebuilt(here, target, how, notify, folders=False)
+
+
+def _rebuilt(
+    here: Place, target: Target, how: How, notify: Callable[[str], None], *, folders: bool
+) -> DriftReport:
+    record = target.manifest
     with rooms.opened(here, record, head=how.head, keep=how.keep_room, notify=notify) as room:
-        restored = restore.restore(here, record, room, notify=notify)
+        restored = restore.restore(here, record, room, folders=folders, notify=notify)
         chosen = interpreter.choose(os.environ)
-        recorded = _packages(here, record, notify)
-        environment = interpreter.changes(record, recorded, chosen)
+        packages = _packages(here, record, notify)
         plan = training.plan(here, record, chosen, room, restored.binds)
         for sentence in _absent(record):
             notify(sentence)
@@ -95,17 +109,29 @@ def rebuild(
         artifacts, uncompared = judging.judge(
             here, record, target.artifact, trained, room, how.tolerance, notify=notify
         )
-        return DriftReport(
+        report = DriftReport(
             run=record.id,
             name=record.run.name,
             artifacts=artifacts,
             code=_code_changes(here, record, room) if how.head else (),
-            environment=(*environment, *machine.changes(record.platform, machine.platform())),
+            environment=(
+                *interpreter.changes(record, packages, chosen),
+                *machine.changes(record.platform, machine.platform()),
+            ),
             notes=(*_absent(record), *restored.notes, *trained.notes, *uncompared),
             seconds=trained.ended.seconds,
             recorded_seconds=record.run.seconds,
             room=str(room.folder) if how.keep_room else "",
         )
+    return _with_stdin(report, record)
+
+
+def _with_stdin(report: DriftReport, record: Manifest) -> DriftReport:
+    """Say that a pipe's content is not recorded, where that may be why something moved."""
+    if record.run.stdin != "pipe" or report.verdict <= Verdict.EQUIVALENT:
+        return report
+    note = "the run had a pipe as its standard input, which is not recorded and was empty here"
+    return replace(report, notes=(*report.notes, note))
 
 
 def _packages(
