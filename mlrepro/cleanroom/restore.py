@@ -171,7 +171,7 @@ def _put(here: Place, one: Input, room: Room, outside: Outside) -> list[str]:
         return _put_outside(here, one, one.digest, outside)
     target = _target(room, one.path)
     if one.source is Source.ELSEWHERE:
-        if not _is(here.root / one.path, one.digest):
+        if not is_file(here.root / one.path, one.digest):
             return [f"{one.path} ({one.digest}), which only its author has"]
         target.symlink_to((here.root / one.path).resolve())
         return []
@@ -185,7 +185,7 @@ def _put(here: Place, one: Input, room: Room, outside: Outside) -> list[str]:
 def _put_outside(here: Place, one: Input, digest: Digest, outside: Outside) -> list[str]:
     """Let a file outside the project appear at each of its places that does not hold it."""
     places = outside.places(one.path)
-    holding = next((place for place in places if _is(Path(place), digest)), None)
+    holding = next((place for place in places if is_file(Path(place), digest)), None)
     if holding == places[0] and len(places) == 1:
         return []
     try:
@@ -213,7 +213,7 @@ def put(stores: Stores, digest: Digest, target: Path, *, size: int = 0) -> None:
     if target.is_symlink() or target.is_file():
         target.unlink()
     found = stores.find(digest)
-    if size < _LINKED_FROM or digest.is_dir or found is None or not _is(found, digest):
+    if size < _LINKED_FROM or digest.is_dir or found is None or not is_file(found, digest):
         stores.put(digest, target)
         return
     target.symlink_to(found)
@@ -225,10 +225,11 @@ def _target(room: Room, path: str) -> Path:
     return target
 
 
-def _is(path: Path, digest: Digest) -> bool:
+def is_file(path: Path, digest: Digest) -> bool:
+    """Say whether a file is there and has these bytes."""
     try:
         return path.is_file() and place.digest(path) == digest
-    except StoreError:
+    except (OSError, StoreError):
         return False
 
 

@@ -66,6 +66,7 @@ class _Side:
     label: str
     record: Manifest
     bytes_of: Callable[[Artifact], Path]
+    notes: tuple[str, ...] = ()
 
 
 def diff(
@@ -118,7 +119,7 @@ def diff(
         inputs=_inputs(here, left.record, right.record),
         params=_values(left.record.params, right.record.params),
         metrics=_values(left.record.metrics, right.record.metrics),
-        notes=notes,
+        notes=(*right.notes, *notes),
     )
 
 
@@ -149,9 +150,14 @@ def _of_working_tree(here: Place, record: Manifest) -> _Side:
         inputs=tuple(read),
         params={**kept, **found},
         metrics={k: v for k, v in metrics.items() if v},
-        code=_code_now(here, record),
     )
-    return _Side(WORKING_TREE, now, lambda artifact: here.root / artifact.path)
+    notes: tuple[str, ...] = ()
+    try:
+        now = replace(now, code=_code_now(here, record))
+    except (OSError, MlreproError) as error:
+        now = replace(now, code=None)
+        notes = (f"the code of the working tree was not compared: {error}",)
+    return _Side(WORKING_TREE, now, lambda artifact: here.root / artifact.path, notes)
 
 
 def _code_now(here: Place, record: Manifest) -> Any:

@@ -157,6 +157,10 @@ def _compare(
     try:
         restore.put(here.stores, old.digest, recorded, size=old.size)
     except ObjectNotFoundError as error:
+        # The working tree may still have it: git keeps small text.
+        if restore.is_file(here.root / old.path, old.digest):
+            kept = here.root / old.path
+            return comparators.compare(kept, rebuilt, name=old.path, tolerance=tolerance)
         raise ComparisonError(
             f"{old.path} was rebuilt with other bytes, and the recorded ones are not to be had"
             f" ({error})",

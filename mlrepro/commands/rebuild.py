@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,12 @@ from mlrepro.cleanroom.room import Room
 from mlrepro.commands import codechanges, judging, refs, trust
 from mlrepro.commands.refs import Target
 from mlrepro.drift import Change, DriftReport, Tolerance, Verdict
-from mlrepro.errors import MlreproError, TrainingFailedError
+from mlrepro.errors import (
+    ComparisonError,
+    InconclusiveError,
+    MlreproError,
+    TrainingFailedError,
+)
 from mlrepro.manifest import Manifest, Package
 from mlrepro.stores import place
 from mlrepro.stores.place import Place
@@ -91,6 +96,49 @@ def rebuild(
     # A folder that the room had made beforehand was in the way of a plain `os.makedirs`.
     notify("training again: it wants to make its folders by itself")
     return _rebuilt(here, target, how, notify, folders=False)
+
+
+def rebuild_all(
+    names: Sequence[str],
+    *,
+    start: Path | None = None,
+    how: How | None = None,
+    confirm: Callable[[Manifest], bool] = lambda _record: True,
+    notify: Callable[[str], None] = lambda _sentence: None,
+) -> Iterator[DriftReport | MlreproError]:
+    """Rebuild several, one after the other; one that cannot be told does not stop the next.
+
+    The exit code of all is 1 if any has drifted, else 125 if any could not be told, else 0: what
+    has moved is known, whatever else is not. See `exit_code`.
+
+    Yields
+    ------
+    DriftReport or MlreproError
+        For each REF in order; an error of exit code 125.
+
+    Raises
+    ------
+    UsageError
+        If a REF names nothing; before anything is trained.
+    """
+    here = place.strict((start or Path.cwd()).resolve())
+    for name in names:
+        refs.resolve(here, name, start=start, notify=notify)
+    for name in names:
+        try:
+            yield rebuild(name, start=start, how=how, confirm=confirm, notify=notify)
+        except (ComparisonError, InconclusiveError) as error:
+            yield error
+
+
+def exit_code(outcomes: Iterable[DriftReport | MlreproError], *, exact: bool = False) -> int:
+    """Return the exit code of several rebuilds: 1 before 125 before 0."""
+    limit = Verdict.IDENTICAL if exact else Verdict.CLOSE
+    codes = [
+        one.exit_code if isinstance(one, MlreproError) else int(one.verdict > limit)
+        for one in outcomes
+    ]
+    return 1 if 1 in codes else max(codes, default=0)
 
 
 def _rebuilt(

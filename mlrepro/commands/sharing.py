@@ -135,7 +135,8 @@ def _push_objects(here: Place, records: Sequence[Manifest], notify: Callable[[st
     named = _objects(here, records)
     wanted = [d for d in named if not here.stores.missing([d])]
     if len(wanted) < len(named):
-        notify(f"{len(named) - len(wanted)} objects of these runs are not here and cannot be sent")
+        away = _counted(len(named) - len(wanted), "object")
+        notify(f"not here and so not sent: {away} of these runs; `mlrepro verify` names them")
     if not wanted:
         return 0
     if not here.has_dvc or not dvc.setting(here.root, "core.remote"):

@@ -161,11 +161,13 @@ def _artifacts(looking: _Looking, record: Manifest) -> Iterator[Finding]:
     for artifact in record.artifacts:
         target = here.root / artifact.path
         in_tree = artifact.kept in (Kept.POINTER, Kept.GIT, Kept.DVC_YAML) and target.exists()
+        same = in_tree and looking.holds(target, artifact.digest)
         if in_tree:
-            same = looking.holds(target, artifact.digest)
             yield Finding("artifact", artifact.path, State.OK if same else State.DRIFTED)
         if artifact.kept is Kept.POINTER:
             yield from _pointer(here, artifact)
+        if artifact.kept is Kept.GIT and same:
+            continue
         if not looking.stored(artifact.digest):
             kind = "object" if in_tree else "artifact"
             yield Finding(kind, artifact.path, State.LOST, str(artifact.digest))
