@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mlrepro import probe
-from mlrepro.capture import children, scan, trail
+from mlrepro.capture import scan
 from mlrepro.capture.observation import Observation, Write
 from mlrepro.errors import UsageError
 
@@ -193,6 +193,8 @@ class AuditObserver:
 
     def finish(self) -> Observation:
         """Read the log of all processes."""
+        from mlrepro.capture import trail  # noqa: PLC0415  5 ms, which the run's end needs
+
         seen = trail.observe(
             self.watching.log,
             self.watching.root,
@@ -205,6 +207,8 @@ class AuditObserver:
         )
 
     def _command_spots(self, seen: Observation) -> list[str]:
+        from mlrepro.capture import children  # noqa: PLC0415  with the trail
+
         found = []
         if self.watching.command:
             found = children.sentences([(self.watching.command, True)], seen.interpreters)

@@ -25,10 +25,13 @@ class Choice:
         By path.
     reasons : mapping of str to str
         Weights that would have had a pointer: what is in its way, and what would help.
+    ignored : collection of str or None
+        Those of the outputs and pointers that git ignores; None where it was not asked.
     """
 
     kept: Mapping[str, Kept]
     reasons: Mapping[str, str] = field(default_factory=dict)
+    ignored: Collection[str] | None = None
 
 
 def decide(here: Place, found: Sequence[Output], *, keep: bool) -> Choice:
@@ -43,7 +46,9 @@ def decide(here: Place, found: Sequence[Output], *, keep: bool) -> Choice:
         return Choice(in_ledger, dict.fromkeys(weights, "there is no git repository here"))
     try:
         tracked = git.tracked(here.repo, [o.path for o in found])
-        ignored = git.ignored(here.repo, [p + s for p in weights for s in (".dvc", SUFFIX)])
+        beside = [path + suffix for path in weights for suffix in (".dvc", SUFFIX)]
+        others = [o.path for o in found if o.role in (Role.METRICS, Role.TEXT)]
+        ignored = git.ignored(here.repo, [*beside, *others])
         owned = dvc.owned(here.root) if here.has_dvc else frozenset()
     except MlreproError:
         return Choice(in_ledger)
@@ -60,7 +65,7 @@ def decide(here: Place, found: Sequence[Output], *, keep: bool) -> Choice:
             kept[path], reasons[path] = Kept.LEDGER, reason
         else:
             kept[path] = Kept.POINTER
-    return Choice(kept, reasons)
+    return Choice(kept, reasons, ignored)
 
 
 def _in_the_way(here: Place, path: str, ignored: Collection[str]) -> str:
@@ -91,7 +96,12 @@ def _rules(here: Place, path: PurePosixPath) -> str:
 
 
 def keep(
-    here: Place, record: Manifest, *, troubles: list[str], notify: Callable[[str], None]
+    here: Place,
+    record: Manifest,
+    *,
+    troubles: list[str],
+    notify: Callable[[str], None],
+    ignored: Collection[str] | None = None,
 ) -> tuple[tuple[str, ...], bool]:
     """Write the pointers and manifests of a run's weights.
 
@@ -119,17 +129,19 @@ def keep(
         troubles.append(f"the model's pointer could not be written: {sentence}")
         return (), False
     try:
-        return _to_add(here, record, changed)
+        return _to_add(here, record, changed, ignored)
     except MlreproError as error:  # the files are there; only git was in the way
         troubles.append(f"nothing was staged: {error}")
         return tuple(dict.fromkeys(str(path.relative_to(here.root)) for path in changed)), False
 
 
-def _to_add(here: Place, record: Manifest, changed: Iterable[Path]) -> tuple[tuple[str, ...], bool]:
+def _to_add(
+    here: Place, record: Manifest, changed: Iterable[Path], ignored: Collection[str] | None
+) -> tuple[tuple[str, ...], bool]:
     names = [str(path.relative_to(here.root)) for path in changed]
     names += [a.path for a in record.artifacts if a.kept is Kept.GIT]
     unique = tuple(dict.fromkeys(names))
-    ignored = git.ignored(here.repository, unique)
+    ignored = git.ignored(here.repository, unique) if ignored is None else ignored
     unique = tuple(name for name in unique if name not in ignored)
     if dvc.setting(here.root, "core.autostage") != "true":
         return unique, False

@@ -127,7 +127,7 @@ def seal(
     # A run inside this one, or beside it, may have made what this one read.
     known = prepare(here, state) if known is None or overlapped else known
     troubles = [*state.troubles, *_troubles(ended)]
-    made, read, unclaimed, reasons = _sorted(
+    made, read, unclaimed, choice = _sorted(
         here, work, state, ended, observation, known, troubles, overlapped=overlapped
     )
     settled = _settle(here, state, read, [a.path for a in made], troubles)
@@ -155,9 +155,11 @@ def seal(
     kept: tuple[str, ...] = ()
     staged = False
     if in_ledger:
-        kept, staged = keeping.keep(here, record, troubles=troubles, notify=notify)
+        kept, staged = keeping.keep(
+            here, record, troubles=troubles, notify=notify, ignored=choice.ignored
+        )
         unpin(here, work)
-    return Recorded(record, kept, staged, in_ledger, tuple(troubles), reasons)
+    return Recorded(record, kept, staged, in_ledger, tuple(troubles), choice.reasons)
 
 
 def note(work: Work, ended: Ended) -> None:
@@ -169,6 +171,9 @@ def note(work: Work, ended: Ended) -> None:
 def warm_up() -> None:
     """Load what is needed only at the end of a run."""
     import rfc8785  # noqa: F401, PLC0415  beside the training
+
+    from mlrepro import yamlform  # noqa: F401, PLC0415
+    from mlrepro.capture import trail  # noqa: F401, PLC0415
 
 
 def unpin(here: Place, work: Work) -> None:
@@ -188,7 +193,7 @@ def _sorted(
     troubles: list[str],
     *,
     overlapped: bool,
-) -> tuple[list[Artifact], inputs.Found, tuple[str, ...], Mapping[str, str]]:
+) -> tuple[list[Artifact], inputs.Found, tuple[str, ...], keeping.Choice]:
     """Tell outputs from inputs, and store what has to be stored of both."""
     start = here.root / state.directory
     found, unclaimed = outputs.find(
@@ -217,7 +222,7 @@ def _sorted(
     loud = [spot for spot in unclaimed if not spot.startswith(outputs.NO_NEWS)]
     quiet = tuple(spot for spot in unclaimed if spot not in loud)
     troubles += [*read.troubles, *loud, *lost, *lost_text, *odd, *odd_inputs]
-    return [*made, *printed], read, quiet, choice.reasons
+    return [*made, *printed], read, quiet, choice
 
 
 def _troubles(ended: Ended | None) -> list[str]:

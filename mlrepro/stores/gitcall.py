@@ -72,6 +72,11 @@ def find(start: Path) -> Repository | None:
         return None
 
 
+_NAMED = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_CEILING_DIRECTORIES")
+# One command asks several times; each time would be a process of 4 ms.
+_FOUND: dict[tuple[object, ...], Repository] = {}
+
+
 def open_repository(start: Path) -> Repository:
     """Open the repository around a folder.
 
@@ -84,9 +89,15 @@ def open_repository(start: Path) -> Repository:
     """
     start = start if start.is_dir() else start.parent
     message = ""
+    key = (start, *(os.environ.get(name) for name in _NAMED))
+    known = _FOUND.get(key)
+    if known and _is_still(known, start):
+        return known
     for variables in _attempts():
         found, message = _discover(start, variables)
         if found:
+            if not any(key[1:]):  # else it depends on the working directory, too
+                _FOUND[key] = found
             return found
     if "dubious ownership" in message:
         raise GitError(
@@ -101,6 +112,14 @@ def open_repository(start: Path) -> Repository:
     if "not installed" in message:
         raise NotARepositoryError("git is not installed", hint="Install git, then try again.")
     raise NotARepositoryError(f"`{start}` is not inside a git repository")
+
+
+def _is_still(known: Repository, start: Path) -> bool:
+    """Say whether the repository is there yet, and none has been made below it since."""
+    nearer = (folder for folder in (start, *start.parents) if folder.is_relative_to(known.root))
+    return (known.git_dir / "HEAD").exists() and not any(
+        folder != known.root and (folder / ".git").exists() for folder in nearer
+    )
 
 
 def _attempts() -> Iterator[dict[str, str]]:

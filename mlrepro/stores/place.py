@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlrepro.errors import GitError, NotARepositoryError
-from mlrepro.manifest import Digest
-from mlrepro.stores import dvc, git, objects
-from mlrepro.stores.statcache import StatCache
+from mlrepro.stores import git
+
+if TYPE_CHECKING:
+    from mlrepro.manifest import Digest
+    from mlrepro.stores.objects import Stores
+    from mlrepro.stores.statcache import StatCache
 
 
 @dataclass(frozen=True)
@@ -21,16 +26,24 @@ class Place:
         Top of the git working tree; the working directory where there is no git.
     repo : git.Repository or None
         The user's repository, or the shadow repository; None where not even that can be written.
-    stores : objects.Stores
-        The content-addressed stores in DVC's cache, or in `.mlrepro/cache` without DVC.
-    has_dvc : bool
-        Whether `dvc init` was done at the root.
     """
 
     root: Path
     repo: git.Repository | None
-    stores: objects.Stores
-    has_dvc: bool
+
+    @cached_property
+    def stores(self) -> Stores:
+        """The content-addressed stores in DVC's cache, or in `.mlrepro/cache` without DVC."""
+        from mlrepro.stores import dvc  # noqa: PLC0415  15 ms, which a run spends beside its child
+
+        return dvc.stores(self.root)
+
+    @cached_property
+    def has_dvc(self) -> bool:
+        """Whether `dvc init` was done at the root."""
+        from mlrepro.stores import dvcconfig  # noqa: PLC0415  as above
+
+        return dvcconfig.is_initialised(self.root)
 
     @property
     def has_git(self) -> bool:
@@ -39,6 +52,8 @@ class Place:
 
     def statcache(self) -> StatCache:
         """Return the cache that spares reading large files again; it may be lost at any time."""
+        from mlrepro.stores.statcache import StatCache  # noqa: PLC0415  as above
+
         return StatCache(self.root / ".mlrepro" / "stat.sqlite")
 
     @property
@@ -58,7 +73,7 @@ def find(start: Path) -> Place:
             repo = git.shadow(root)
         except (OSError, GitError):
             repo = None
-    return _at(root, repo)
+    return Place(root, repo)
 
 
 def strict(start: Path) -> Place:
@@ -74,13 +89,11 @@ def strict(start: Path) -> Place:
         repo = git.shadow(start.resolve())
     if repo is None:
         repo = git.open_repository(start)
-    return _at(repo.root, repo)
-
-
-def _at(root: Path, repo: git.Repository | None) -> Place:
-    return Place(root, repo, dvc.stores(root), dvc.is_initialised(root))
+    return Place(repo.root, repo)
 
 
 def digest(path: Path) -> Digest:
     """Return the digest of a file or folder as it is, without storing it."""
+    from mlrepro.stores import objects  # noqa: PLC0415  as above
+
     return objects.digest_dir(path).digest if path.is_dir() else objects.digest_file(path)
