@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mlrepro import paths, plain
 from mlrepro.cleanroom.outside import Outside
@@ -111,14 +111,15 @@ def restore(
         If an input is not to be had, all of them are named; or a path leads out of the room.
     """
     inputs = all_inputs(here, record, notify=notify)
-    fetch(here, [i.digest for i in inputs if i.digest and i.source in _KEPT], notify=notify)
     try:
+        fetch(here, [i.digest for i in inputs if i.digest and i.source in _KEPT], notify=notify)
         binds, absent = _put_all(here, record, inputs, room, notify)
         if absent:
             raise RestoreError(f"not to be had here: {'; '.join(absent)}", hint=_HINT)
         _make_folders(record, room.root, all_=folders)
-    except ManifestError as error:
-        raise RestoreError(f"run {record.short} cannot be restored: {error}", hint="") from error
+    except (ManifestError, StoreError) as error:
+        hint = error.hint if isinstance(error, StoreError) else ""
+        raise RestoreError(f"run {record.short} cannot be restored: {error}", hint=hint) from error
     notes = _pointers(here, record, room, {i.path for i in inputs}, notify=notify)
     return Restored(inputs, binds, tuple(notes))
 
@@ -254,7 +255,19 @@ def _pointers(
     Models of other runs are left out (a manifest stands beside them), and so is what this run
     made: an artifact counts as rebuilt only if the training writes it.
     """
+    notes = []
+    for name, digest in _pointed(record, room, restored).items():
+        try:
+            fetch(here, [digest], notify=notify)
+            put(here.stores, digest, _target(room, name))
+        except (StoreError, ManifestError) as error:
+            notes.append(f"{name}, which no observer saw being read, was not restored: {error}")
+    return notes
+
+
+def _pointed(record: Manifest, room: Room, restored: set[str]) -> dict[str, Digest]:
     made = {artifact.path for artifact in record.artifacts}
+    folders = {str(parent) for path in made for parent in PurePosixPath(path).parents}
     wanted: dict[str, Digest] = {}
     for file in sorted(room.root.rglob("*.dvc")):
         if not file.is_file() or ".dvc" in file.relative_to(room.root).parts[:-1]:
@@ -266,13 +279,6 @@ def _pointers(
         target = file.parent / pointer.path
         name = target.relative_to(room.root).as_posix()
         is_model = target.with_name(target.name + SUFFIX).exists()
-        if name not in made | restored and not is_model and not target.exists():
+        if name not in made | folders | restored and not is_model and not target.exists():
             wanted[name] = pointer.digest
-    fetch(here, wanted.values(), notify=notify)
-    notes = []
-    for name, digest in wanted.items():
-        try:
-            put(here.stores, digest, _target(room, name))
-        except (StoreError, ManifestError) as error:
-            notes.append(f"{name}, which no observer saw being read, was not restored: {error}")
-    return notes
+    return wanted

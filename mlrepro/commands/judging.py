@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from mlrepro.cleanroom.room import Room
 from mlrepro.cleanroom.training import Trained
 from mlrepro.comparators import pairing
 from mlrepro.drift import ArtifactDrift, Difference, Tolerance, Verdict
-from mlrepro.errors import ComparisonError, NothingToCompareError, ObjectNotFoundError
+from mlrepro.errors import ComparisonError, ManifestError, NothingToCompareError, StoreError
 from mlrepro.manifest import STREAMS, Artifact, Manifest, Role
 from mlrepro.stores.place import Place, digest
 
@@ -57,7 +58,7 @@ def judge(
     different = [
         old for old, new in pairs if old and new and not _same(old, new, room, trained, notify)
     ]
-    restore.fetch(here, [old.digest for old in different], notify=notify)
+    _fetch(here, different, notify)
     judged: list[ArtifactDrift] = []
     failed: list[tuple[bool, ComparisonError]] = []
     for old, new in pairs:
@@ -69,6 +70,12 @@ def judge(
             decides = tolerance.exact or bool(only) or (old is not None and old.role in DECIDING)
             failed.append((decides, error))
     return _weighed(judged, failed, exact=tolerance.exact, alone=bool(only))
+
+
+def _fetch(here: Place, artifacts: Sequence[Artifact], notify: Callable[[str], None]) -> None:
+    # What cannot be had is said of each artifact, when it is compared.
+    with suppress(StoreError, ManifestError):
+        restore.fetch(here, [one.digest for one in artifacts], notify=notify)
 
 
 def _weighed(
@@ -156,7 +163,7 @@ def _compare(
     recorded = room.work / "recorded" / old.path
     try:
         restore.put(here.stores, old.digest, recorded, size=old.size)
-    except ObjectNotFoundError as error:
+    except (StoreError, ManifestError) as error:
         # The working tree may still have it: git keeps small text.
         if restore.is_file(here.root / old.path, old.digest):
             kept = here.root / old.path
