@@ -118,7 +118,7 @@ def diff(
         environment=_environment(here, left.record, right.record),
         inputs=_inputs(here, left.record, right.record),
         params=_values(left.record.params, right.record.params),
-        metrics=_values(left.record.metrics, right.record.metrics),
+        metrics=_metrics(left.record, right.record, artifacts),
         notes=(*right.notes, *notes),
     )
 
@@ -267,6 +267,16 @@ def _read(here: Place, record: Manifest) -> Sequence[Input]:
 
 def _word(digests: Mapping[str, Any], path: str) -> str:
     return str(digests[path] or "no digest") if path in digests else "not read"
+
+
+def _metrics(a: Manifest, b: Manifest, artifacts: Sequence[ArtifactDrift]) -> tuple[Change, ...]:
+    """Name what differs, but for files whose comparator set all differences aside (times, say)."""
+    equal = {one.path for one in artifacts if one.difference.verdict <= Verdict.EQUIVALENT}
+    left, right = (
+        {path: values for path, values in side.metrics.items() if path not in equal}
+        for side in (a, b)
+    )
+    return _values(left, right)
 
 
 def _values(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Change, ...]:

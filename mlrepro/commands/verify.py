@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from mlrepro.cleanroom.outside import Outside
 from mlrepro.commands import refs
 from mlrepro.errors import MlreproError, RefNotFoundError, RestoreError
 from mlrepro.manifest import SUFFIX, Artifact, Digest, Input, Kept, Manifest, Source
-from mlrepro.stores import dvc, git
+from mlrepro.stores import dvc, git, ledger
 from mlrepro.stores.place import Place, digest, strict
 from mlrepro.stores.statcache import StatCache
 
@@ -81,7 +81,12 @@ def verify(
         raise RefNotFoundError("there is no manifest in this working tree")
     targets = [refs.resolve(here, name, start=start, notify=notify) for name in names]
     unique = {t.manifest.id: t.manifest for t in targets}
-    return tuple(_verify_one(here, record, notify) for record in unique.values())
+    in_place = {t.manifest.id for t in targets if t.artifact}
+    others = ledger.by_digest(here.repository)
+    return tuple(
+        _verify_one(here, record, notify, {} if record.id in in_place else others)
+        for record in unique.values()
+    )
 
 
 def manifests(here: Place) -> list[str]:
@@ -94,9 +99,14 @@ def manifests(here: Place) -> list[str]:
     return sorted(name for name in names if (here.root / name).is_file())
 
 
-def _verify_one(here: Place, record: Manifest, notify: Callable[[str], None]) -> Verified:
+def _verify_one(
+    here: Place,
+    record: Manifest,
+    notify: Callable[[str], None],
+    others: Mapping[str, tuple[str, str]],
+) -> Verified:
     with here.statcache() as cache:
-        looking = _Looking(here, cache, notify)
+        looking = _Looking(here, cache, notify, others)
         findings = [
             *_code(here, record),
             *_artifacts(looking, record),
@@ -116,6 +126,17 @@ class _Looking:
     here: Place
     cache: StatCache
     notify: Callable[[str], None]
+    others: Mapping[str, tuple[str, str]]
+    """Digests that runs made: a file that a later run replaced has not drifted. Empty where the
+    REF is that very file."""
+
+    def is_anothers(self, path: Path, record: Manifest) -> bool:
+        """Say whether a file of the working tree is what another run made."""
+        try:
+            found = self.others.get(str(digest(path))) if self.others else None
+        except MlreproError:
+            return False
+        return found is not None and found[0] != record.id
 
     def holds(self, path: Path, wanted: Digest) -> bool:
         """Say whether a file or folder has these bytes."""
@@ -162,10 +183,12 @@ def _artifacts(looking: _Looking, record: Manifest) -> Iterator[Finding]:
         target = here.root / artifact.path
         in_tree = artifact.kept in (Kept.POINTER, Kept.GIT, Kept.DVC_YAML) and target.exists()
         same = in_tree and looking.holds(target, artifact.digest)
+        if in_tree and not same and looking.is_anothers(target, record):
+            in_tree = False
         if in_tree:
             yield Finding("artifact", artifact.path, State.OK if same else State.DRIFTED)
         if artifact.kept is Kept.POINTER:
-            yield from _pointer(here, artifact)
+            yield from _pointer(looking, artifact)
         if artifact.kept is Kept.GIT and same:
             continue
         if not looking.stored(artifact.digest):
@@ -175,13 +198,13 @@ def _artifacts(looking: _Looking, record: Manifest) -> Iterator[Finding]:
             yield Finding("artifact", artifact.path, State.OK)
 
 
-def _pointer(here: Place, artifact: Artifact) -> Iterator[Finding]:
-    path = here.root / f"{artifact.path}.dvc"
+def _pointer(looking: _Looking, artifact: Artifact) -> Iterator[Finding]:
+    path = looking.here.root / f"{artifact.path}.dvc"
     try:
         pointer = dvc.read_pointer(path)
     except (OSError, MlreproError):
         return
-    if pointer.digest != artifact.digest:
+    if pointer.digest != artifact.digest and str(pointer.digest) not in looking.others:
         yield Finding("pointer", f"{artifact.path}.dvc", State.DRIFTED)
 
 

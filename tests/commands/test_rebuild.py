@@ -3,9 +3,16 @@
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
+from mlrepro.commands.rebuild import exit_code, rebuild_all
+from mlrepro.drift import DriftReport
+from mlrepro.errors import InconclusiveError, RefNotFoundError
 from tests.commands.test_run import TRAIN
 
 LIGHTGBM = """
@@ -407,3 +414,132 @@ def test_a_bare_repository_is_one_sentence(trained, tmp_path):
 
     assert done.returncode == 2
     assert "bare" in done.stderr
+
+
+def test_inputs_outside_the_project_appear_at_their_places(project, tmp_path):
+    folder = tmp_path / "elsewhere/deep"
+    folder.mkdir(parents=True)
+    (folder / "data.csv").write_text("1\n")
+    project.write("train.py", f"open('model.pkl', 'w').write(open('{folder}/data.csv').read())")
+    project.commit()
+    project.mlrepro("run", "python", "train.py", check=True)
+    shutil.rmtree(tmp_path / "elsewhere")
+
+    code, report = rebuild(project, "last")
+
+    assert (code, report["verdict"]) == (0, "identical")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_file_in_the_authors_home_is_found_in_a_colleagues(project, home, tmp_path):
+    (home / "data.csv").write_text("1\n")
+    project.write(
+        "train.py",
+        "import os; open('model.pkl', 'w').write(open(os.path.expanduser('~/data.csv')).read())",
+    )
+    project.commit()
+    project.mlrepro("run", "python", "train.py", check=True)
+    (home / "data.csv").unlink()
+    other = tmp_path / "bob"
+    other.mkdir()
+
+    code, report = rebuild(project, "last", env={"HOME": str(other)})
+
+    assert (code, report["verdict"]) == (0, "identical")
+    assert list(other.glob("*.csv")) == []
+
+
+def test_a_script_that_makes_its_folder_itself_is_rebuilt(project):
+    project.write(
+        "train.py", "import os; os.mkdir('out'); open('out/model.pkl', 'w').write('weights')"
+    )
+    project.commit()
+    project.mlrepro("run", "python", "train.py", check=True)
+
+    code, report = rebuild(project, "last")
+
+    assert (code, report["verdict"]) == (0, "identical")
+
+
+def test_recorded_environments_that_are_gone_are_mapped_to_the_active_one(project, tmp_path):
+    for folder in (tmp_path / "env", project.root / ".venv"):
+        project.call(sys.executable, "-m", "venv", "--without-pip", str(folder))
+    project.write("train.py", "open('model.pkl', 'w').write('weights')")
+    project.write("train.sh", f"{tmp_path}/env/bin/python train.py\n")
+    project.write("Makefile", "train:\n\t.venv/bin/python train.py\n")
+    project.write(".gitignore", ".venv\n")
+    project.commit()
+    commands = (
+        ["sh", "train.sh"],
+        ["make", "-s", "train"],
+        [f"{tmp_path}/env/bin/python", "train.py"],
+    )
+    for number, command in enumerate(commands):
+        project.mlrepro("run", "-n", f"run{number}", *command, check=True)
+    shutil.rmtree(tmp_path / "env")
+    shutil.rmtree(project.root / ".venv")
+
+    results = [rebuild(project, f"run{number}") for number in range(len(commands))]
+
+    assert [code for code, _ in results] == [0, 0, 0]
+    assert not any("not the recorded environment" in str(report["notes"]) for _, report in results)
+
+
+def test_what_cannot_be_compared_hides_neither_the_others_nor_a_drift(project):
+    project.write(
+        "train.py",
+        "import os, json; json.dump({'pid': os.getpid()}, open('metrics.json', 'w'));"
+        "open('model.pkl', 'w').write(os.environ['W'])",
+    )
+    project.commit()
+    project.mlrepro("run", "python", "train.py", env={"W": "a"}, check=True)
+    (project.root / "metrics.json").write_text("{}")
+    shown = json.loads(project.mlrepro("show", "last", "--json").stdout)
+    (value,) = [a["digest"][4:] for a in shown["artifacts"] if a["path"] == "metrics.json"]
+    for place in ("files", "mlrepro/files"):
+        object_ = project.root / f".dvc/cache/{place}/md5/{value[:2]}/{value[2:]}"
+        object_.unlink(missing_ok=True)
+
+    done = project.mlrepro("rebuild", "last")
+
+    assert done.returncode == 125
+    assert "metrics.json was rebuilt with other bytes" in done.stderr
+    assert "model.pkl identical" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_rebuild_that_is_stopped_leaves_no_room(project, home, number):
+    project.write("train.py", "import time; open('model.pkl', 'w').write('w'); time.sleep(1.5)")
+    project.commit()
+    project.mlrepro("run", "python", "train.py", check=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlrepro", "rebuild", "last"], stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    assert "training" in process.stderr.readline()
+    time.sleep(0.5)
+
+    os.killpg(process.pid, number)
+    _, said = process.communicate()
+
+    assert process.returncode != 0
+    assert "Traceback (most recent call last)" not in said.split("mlrepro:")[0]
+    assert list((home / ".cache/mlrepro/rooms").iterdir()) == []
+
+
+def test_several_refs_are_one_exit_code():
+    moved = DriftReport("0" * 64, "", ())
+    untold = InconclusiveError("why")
+
+    assert exit_code([moved, untold]) == 1
+    assert exit_code([untold]) == 125
+    assert exit_code([]) == 0
+
+
+def test_an_unknown_ref_is_found_before_anything_is_trained(trained):
+    said = []
+
+    with pytest.raises(RefNotFoundError, match="nothing-like-that"):
+        list(rebuild_all(["last", "nothing-like-that"], notify=said.append))
+
+    assert not any("training" in sentence for sentence in said)

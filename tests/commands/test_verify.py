@@ -78,3 +78,64 @@ def test_diff_with_the_working_tree_names_what_changed(trained):
     assert changed.returncode == 1
     assert "train.py" in changed.stdout
     assert "loss" in changed.stdout
+
+
+def test_an_older_run_has_not_drifted_since_a_newer_one_took_its_place(trained):
+    trained.mlrepro("run", "-n", "newer", "python", "train.py", "0.7", check=True)
+
+    older = trained.mlrepro("verify", "base")
+    by_path = trained.mlrepro("verify", "model.pkl")
+
+    assert (older.returncode, by_path.returncode) == (0, 0)
+
+
+def test_verify_by_path_notices_that_the_file_is_another_runs(trained):
+    before = (trained.root / "model.pkl.mlrepro.yaml").read_bytes()
+    trained.mlrepro("run", "-n", "newer", "python", "train.py", "0.7", check=True)
+    (trained.root / "model.pkl.mlrepro.yaml").write_bytes(before)
+
+    done = trained.mlrepro("verify", "model.pkl")
+
+    assert done.returncode == 1
+    assert "drifted" in done.stdout
+
+
+def test_verify_notices_a_damaged_object(trained):
+    shown = json.loads(trained.mlrepro("show", "base", "--json", check=True).stdout)
+    (value,) = [a["digest"][4:] for a in shown["artifacts"] if a["path"] == "model.pkl"]
+    for place in ("files", "mlrepro/files"):
+        path = trained.root / f".dvc/cache/{place}/md5/{value[:2]}/{value[2:]}"
+        path.unlink()
+        path.write_text("other bytes")
+
+    done = trained.mlrepro("verify", "base")
+
+    assert done.returncode == 1
+    assert "lost" in done.stdout
+
+
+def test_two_runs_that_differ_in_a_time_alone_are_the_same(project):
+    project.write(
+        "train.py",
+        "import json, time; json.dump({'auc': 0.9, 'train_seconds': time.time()}, open('metrics.json', 'w'))",
+    )
+    project.commit("training")
+    project.mlrepro("run", "-n", "one", "python", "train.py", check=True)
+    project.mlrepro("run", "-n", "two", "python", "train.py", check=True)
+
+    done = project.mlrepro("diff", "one", "two")
+
+    assert done.returncode == 0
+    assert "no difference" in done.stdout
+
+
+def test_what_other_runs_made_is_no_code(trained):
+    trained.write("other.py", "open('other.json', 'w').write('{}')")
+    trained.mlrepro("run", "python", "other.py", check=True)
+    trained.write("other.json", '{"changed": 1}')
+    trained.commit("outputs in git")
+    trained.dvc("remote", "add", "-q", "-d", "storage", str(trained.root.parent / "storage"))
+
+    code = json.loads(trained.mlrepro("diff", "base", "--json").stdout)["code"]
+
+    assert [change["what"] for change in code] == ["other.py"]
