@@ -27,13 +27,15 @@ def files(start: Path, patterns: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 
 def _matching(start: Path, pattern: str) -> list[Path]:
+    if not pattern:
+        return []
     if (start / pattern).exists():  # a name with a bracket in it is no glob
         return [start / pattern]
     pure = PurePath(pattern)
     base = Path(pure.anchor) if pure.anchor else start
     try:
         return list(base.glob(str(pure.relative_to(pure.anchor))))
-    except (ValueError, OSError, NotImplementedError):  # empty, `**x`, not readable
+    except (ValueError, OSError, NotImplementedError):  # `**x`, not readable
         return []
 
 

@@ -1,8 +1,11 @@
 """`mlrepro run`, as a user acts."""
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -167,7 +170,9 @@ def test_a_file_that_is_read_then_overwritten_keeps_the_digest_of_what_was_read(
 
 def test_code_edited_while_it_ran_is_named(project):
     project.write("other.py", "x = 1")
-    script = "import other, time, os; open('go', 'w')\nwhile not os.path.exists('on'): time.sleep(0.02)"
+    script = (
+        "import other, time, os; open('go', 'w')\nwhile not os.path.exists('on'): time.sleep(0.02)"
+    )
     project.write("train.py", script)
     project.commit()
     command = [sys.executable, "-m", "mlrepro", "run", "python", "train.py"]
@@ -403,3 +408,274 @@ def test_dvc_gc_in_every_mode_keeps_every_recorded_run(training):
     assert json.loads(found.stdout)[0]["ok"]
     objects = training.root / ".dvc/cache/mlrepro/files/md5"
     assert (objects / first.value[:2] / first.value[2:]).is_file()
+
+
+def rows(project, **options):
+    return json.loads(project.mlrepro("ls", "--json", check=True, **options).stdout)
+
+
+def start(project, *command: str, **options) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "mlrepro", "run", *command],
+        cwd=project.root,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+@contextlib.contextmanager
+def dvc_is_locked(project):
+    """Hold the recording at its last step."""
+    path = project.root / ".dvc" / "tmp" / "lock"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def test_killing_mlrepro_between_ledger_and_pointer_makes_one_run_and_its_pointer(training):
+    with dvc_is_locked(training):
+        child = start(training, "python", "train.py")
+        assert "waiting for another" in child.stderr.readline()
+        child.kill()
+        child.communicate()
+    half = training.write(f".mlrepro-{child.pid}-half", "half a file")
+
+    (row,) = rows(training)
+
+    assert row["status"] == "completed"
+    assert manifest.read(training.root / "model.pkl.mlrepro.yaml").id == row["id"]
+    assert training.dvc("status", "-q").returncode == 0
+    assert training.git("for-each-ref", "refs/mlrepro/running") == ""
+    assert not list((training.root / ".mlrepro" / "running").iterdir())
+    assert not half.exists()
+
+
+def test_the_next_run_finishes_a_killed_one_before_it_writes_over_its_model(project):
+    project.write("train.py", "import sys; open('model.pkl', 'w').write(sys.argv[1])")
+    project.commit()
+    with dvc_is_locked(project):
+        child = start(project, "-n", "killed", "python", "train.py", "1")
+        assert "waiting for another" in child.stderr.readline()
+        child.kill()
+        child.communicate()
+
+    project.mlrepro("run", "-n", "next", "python", "train.py", "22", check=True)
+
+    sizes = {
+        name: json.loads(project.mlrepro("show", name, "--json").stdout)["artifacts"][0]["size"]
+        for name in ("killed", "next")
+    }
+    assert sizes == {"killed": 1, "next": 2}
+
+
+def test_a_run_that_was_killed_before_its_state_was_written_leaves_nothing(training):
+    folder = training.root / ".mlrepro" / "running" / ("0" * 32)
+    folder.mkdir(parents=True)
+    training.git("update-ref", f"refs/mlrepro/running/{'0' * 32}", "HEAD")
+
+    assert rows(training) == []
+
+    assert training.git("for-each-ref", "refs/mlrepro/running") == ""
+    assert not folder.exists()
+
+
+def test_a_ledger_that_cannot_be_written_is_tried_again_by_the_next_command(training):
+    training.git("config", "mlrepro.writer", "no plain word!")
+    done = training.mlrepro("run", "python", "train.py")
+    training.git("config", "--unset", "mlrepro.writer")
+
+    (row,) = rows(training)
+
+    assert done.returncode == 0
+    assert "the next mlrepro command tries again" in done.stderr
+    assert row["status"] == "completed"
+    assert (training.root / "model.pkl.mlrepro.yaml").exists()
+
+
+def test_whatever_fails_before_the_start_the_training_runs(project, tmp_path):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    command = f"rmdir {folder} && {sys.executable} -m mlrepro run sh -c 'echo trained; exit 3'"
+
+    done = project.call("sh", "-c", command, cwd=folder, check=False)
+
+    assert (done.returncode, done.stdout) == (3, "trained\n")
+    assert "mlrepro: the run was not recorded: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_repository_that_git_does_not_trust_is_not_in_the_way(training):
+    other = {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}
+
+    done = training.mlrepro("run", "python", "train.py", env=other)
+
+    assert done.returncode == 0
+    assert "git does not trust the repository" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["index.json", "distributions.json", "stat.sqlite", "spans.jsonl"])
+@pytest.mark.parametrize("damage", ["5", "[1, {"])
+def test_damaged_caches_cost_only_time(training, name, damage):
+    training.write(f".mlrepro/{name}", damage)
+
+    done = training.mlrepro("run", "python", "train.py")
+
+    assert "recorded run" in done.stderr
+    assert "could not" not in done.stderr
+
+
+def test_what_is_no_utf8_is_said_and_the_rest_is_recorded(project):
+    project.write("train.py", "for n in (b'bad\\xe8.pkl', b'good.pkl'): open(n, 'w').write('w')")
+    project.commit()
+    command = [sys.executable, "-m", "mlrepro", "run", "python", "train.py", b"a\xe9"]
+
+    done = subprocess.run(command, cwd=project.root, capture_output=True, check=False)
+
+    record = last(project)
+    assert done.returncode == 0
+    assert [a.path for a in record.artifacts] == ["good.pkl"]
+    assert any("bad\\xe8.pkl" in spot for spot in record.blind_spots)
+    assert record.run.command[-1] == "a\\xe9"
+
+
+def test_a_run_inside_a_run_keeps_its_own_and_becomes_its_parent(training):
+    script = "mlrepro run -n inner python train.py && cp model.pkl post.pkl && python post.py"
+    training.write("post.py", "open('post.txt', 'w').write(open('model.pkl').read())")
+    training.commit()
+
+    training.mlrepro("run", "-n", "outer", "sh", "-c", script, check=True)
+
+    shown = {
+        name: json.loads(training.mlrepro("show", name, "--json").stdout)
+        for name in ("inner", "outer")
+    }
+    made = {n: {a["path"] for a in r["artifacts"] if a["path"][0] != "<"} for n, r in shown.items()}
+    assert made["inner"] == {"model.pkl", "metrics.json"}
+    assert made["outer"] == {"post.txt"}
+    assert shown["outer"]["parents"][0]["run"] == shown["inner"]["id"]
+
+
+@pytest.mark.parametrize("rule", ["outputs/", "*.pkl*"])
+def test_the_lines_that_are_offered_for_gitignore_let_the_pointer_through(project, rule):
+    project.write(".gitignore", rule + "\n")
+    project.write("outputs/deep/.keep", "")
+    project.write("train.py", "open('outputs/deep/m.pkl', 'w').write('w')")
+    project.commit()
+    done = project.mlrepro("run", "python", "train.py", check=True)
+    file, _, lines = done.stderr.partition("end ")[2].partition(" with the lines ")
+
+    path = project.root / file
+    path.write_text((path.read_text() if path.exists() else "") + "\n".join(lines.split()) + "\n")
+    again = project.mlrepro("run", "python", "train.py", check=True)
+
+    assert "outputs/deep/m.pkl.dvc" in again.stderr
+    assert "outputs/deep/m.pkl.dvc" in project.git("ls-files", "-o", "--exclude-standard")
+
+
+def test_several_weights_get_the_same_manifest_and_a_failed_run_keeps_nothing(project):
+    project.write(
+        "train.py",
+        "import sys\nfor n in 'ab': open(n + '.pkl', 'w').write(n)\nsys.exit(len(sys.argv) - 1)",
+    )
+    project.commit()
+
+    project.mlrepro("run", "python", "train.py", "fail")
+    before = sorted(p.name for p in project.root.glob("*.pkl.*"))
+    project.mlrepro("run", "python", "train.py", check=True)
+
+    texts = {(project.root / f"{n}.pkl.mlrepro.yaml").read_text() for n in "ab"}
+    assert before == []
+    assert len(texts) == 1
+
+
+def test_a_pointer_that_only_dvc_can_update_is_left_and_the_others_are_made(project):
+    project.write("train.py", "for n in 'ab': open(n + '.pkl', 'w').write(n)")
+    foreign = "deps:\n- path: x\nouts:\n- md5: " + "0" * 32 + "\n  path: a.pkl\n"
+    project.write("a.pkl.dvc", foreign)
+    project.commit()
+
+    done = project.mlrepro("run", "python", "train.py", check=True)
+
+    assert "which only DVC can update" in done.stderr
+    assert (project.root / "a.pkl.dvc").read_text() == foreign
+    assert last(project).artifact("a.pkl").kept is Kept.LEDGER
+    assert last(project).artifact("b.pkl").kept is Kept.POINTER
+
+
+def test_a_model_outside_the_project_is_named(training, tmp_path):
+    code = f"open({str(tmp_path / 'far.pkl')!r}, 'w').write('w')"
+
+    done = training.mlrepro("run", "python", "-c", code, check=True)
+
+    assert "lies outside the project" in done.stderr
+    assert "far.pkl" in done.stderr
+
+
+def test_very_many_files_become_one_artifact(project):
+    project.write("train.py", "for i in range(600): open(f'out/{i}.txt', 'w').write(str(i))")
+    (project.root / "out").mkdir()
+    project.commit()
+
+    project.mlrepro("run", "python", "train.py", check=True)
+
+    (folder,) = last(project).artifacts
+    assert (folder.path, folder.files, folder.role) == ("out", 600, Role.OTHER)
+
+
+def test_declared_globs_are_relative_to_the_working_directory(training, tmp_path):
+    (tmp_path / "far.csv").write_text("1")
+    (training.root / "sub").mkdir()
+    command = ["run", "-i", str(tmp_path / "far.csv"), "-o", "*.bin", "-o", "none*"]
+
+    done = training.mlrepro(
+        *command, "sh", "-c", "echo x > h.bin", cwd=training.root / "sub", check=True
+    )
+
+    record = last(training)
+    assert [a.path for a in record.artifacts] == ["sub/h.bin"]
+    assert [(i.path, i.source) for i in record.inputs] == [
+        (str(tmp_path / "far.csv"), Source.STORED)
+    ]
+    assert "`--output none*` names no file" in done.stderr
+
+
+def test_ctrl_c_reaches_the_training_and_is_recorded_as_interrupted(project):
+    project.write("train.py", "import time; open('go', 'w'); time.sleep(20)")
+    project.commit()
+    child = start(project, "python", "train.py", start_new_session=True)
+    wait_for(project.root / "go")
+    time.sleep(0.1)
+
+    os.killpg(child.pid, signal.SIGINT)
+    child.communicate()
+
+    assert child.returncode == 130
+    assert last(project).run.status is Status.INTERRUPTED
+
+
+def test_a_full_disk_loses_neither_the_training_nor_its_record(training):
+    script = (
+        "mount -t tmpfs -o size=2m tmpfs . && cd $PWD && cp -a ../copy/. . && "
+        "mlrepro run python fill.py; echo status $?; rm fill; mlrepro ls --json"
+    )
+    training.write(
+        "fill.py",
+        "open('model.pkl', 'wb').write(b'x' * 200_000)\n"
+        "f = open('fill', 'wb', buffering=0)\n"
+        "try:\n    while True: f.write(b'0' * 1024)\n"
+        "except OSError: pass",
+    )
+    training.commit()
+    shutil.copytree(training.root, training.root.parent / "copy", symlinks=True)
+    if training.call("unshare", "-rm", "true", check=False).returncode:
+        pytest.skip("no namespaces here")
+
+    done = training.call("unshare", "-rm", "sh", "-c", f"cd {training.root} && {script}")
+
+    shown = done.stdout.partition("status 0\n")[2]
+    assert "the next mlrepro command tries again" in done.stderr
+    assert [(r["status"], r["artifacts"]) for r in json.loads(shown)] == [
+        ("completed", ["model.pkl"])
+    ]
