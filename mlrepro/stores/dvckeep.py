@@ -80,7 +80,7 @@ def obstacle(root: Path, path: Path) -> str:
 def _obstacle_beside(path: Path) -> str:
     """Say why the pointer that is there already cannot be renewed."""
     try:
-        _pointer_text(path, Stored(Digest("md5", "0" * 32), 0))
+        _pointer_text(path, Stored(Digest("md5", "f" * 32), 0))
     except DvcError as error:
         return str(error)
     return ""
