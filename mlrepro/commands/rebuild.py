@@ -150,7 +150,8 @@ def _rebuilt(
         chosen = interpreter.choose(os.environ)
         packages = _packages(here, record, notify)
         plan = training.plan(here, record, chosen, room, restored.binds)
-        for sentence in _absent(record):
+        absent = _absent(record)
+        for sentence in (*absent, *_elsewhere(record)):
             notify(sentence)
         notify(f"training (it took {record.run.seconds:.1f} s when it was recorded)")
         trained = training.train(record, plan, room, threads=how.threads)
@@ -166,7 +167,7 @@ def _rebuilt(
                 *interpreter.changes(record, packages, chosen),
                 *machine.changes(record.platform, machine.platform()),
             ),
-            notes=(*_absent(record), *restored.notes, *trained.notes, *uncompared),
+            notes=(*absent, *restored.notes, *trained.notes, *uncompared),
             seconds=trained.ended.seconds,
             recorded_seconds=record.run.seconds,
             room=str(room.folder) if how.keep_room else "",
@@ -207,3 +208,12 @@ def _absent(record: Manifest) -> tuple[str, ...]:
     return (f"variables of the recorded run that are not set here: {', '.join(names)}",) * bool(
         names
     )
+
+
+_WRITTEN = "written outside the project"
+
+
+def _elsewhere(record: Manifest) -> list[str]:
+    """Say that a rebuild writes where the run did, in the places that no room covers."""
+    seen = (s for s in record.blind_spots if "outside the project: " in s or s.startswith(_WRITTEN))
+    return [f"{sentence}; the rebuild writes there too" for sentence in seen]
