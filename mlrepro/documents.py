@@ -69,9 +69,24 @@ def write_yaml(data: Any) -> str:
 
 def canonical_json(data: Any) -> bytes:
     """Write plain data as RFC 8785 canonical JSON: the bytes that a run id is the sha256 of."""
+    if _is_simple(data):
+        # The same bytes six times as fast: 15 ms of each run, for its list of distributions.
+        return json.dumps(data, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
     import rfc8785  # noqa: PLC0415  6 ms, paid when a run is sealed or checked
 
     return rfc8785.dumps(data)
+
+
+def _is_simple(data: Any) -> bool:
+    """Say whether RFC 8785 asks nothing of a value that `json` does not do by itself.
+
+    Floats it writes in its own way, and keys it sorts by UTF-16.
+    """
+    if type(data) is str or data is None or data is True or data is False:
+        return True
+    if type(data) is dict:
+        return all(type(k) is str and k.isascii() and _is_simple(v) for k, v in data.items())
+    return type(data) is list and all(map(_is_simple, data))
 
 
 def read_json(text: str | bytes) -> Any:

@@ -1,6 +1,7 @@
 """YAML 1.2 as DVC reads it, and text that nobody can misread."""
 
 import pytest
+import rfc8785
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,3 +44,19 @@ def test_what_is_written_is_read_back(data):
 def test_a_users_yaml_never_makes_objects():
     with pytest.raises(ValueError, match="python"):
         documents.read_yaml("!!python/object/apply:os.system [true]")
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.text() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_canonical_json_is_that_of_rfc_8785(data):
+    def attempt(write):
+        try:
+            return write(data)
+        except (ValueError, rfc8785.CanonicalizationError):
+            return "refused"
+
+    assert attempt(documents.canonical_json) == attempt(rfc8785.dumps)
