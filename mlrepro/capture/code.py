@@ -247,7 +247,10 @@ def settle(
     dropped = {path for path in taken.untracked if path not in opened or path in made}
     if repo.shadow:
         dropped = made & git.files(repo, taken.tree).keys()
-    tree, commit = git.without(repo, taken.tree, dropped), taken.commit
+    tree, commit = (
+        git.without(repo, taken.tree, dropped, index=_index(repo, taken.work)),
+        taken.commit,
+    )
     if tree != taken.tree:
         commit = git.commit_tree(repo, tree, message=_MESSAGE)
         git.update_ref(repo, PINS + taken.work, commit, None)
