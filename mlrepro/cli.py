@@ -162,8 +162,10 @@ def run(
         observer = "auto"
     options = Options(name, message, tuple(inputs), tuple(outputs), not no_keep, observer)
     result = start(command, options=options, notify=_say)
-    for line in outcome.lines(result):
-        _say(line)
+    # Nobody may read any more (`2>&1 | head -1`): the status is the command's own all the same.
+    with contextlib.suppress(OSError):
+        for line in outcome.lines(result):
+            _say(line)
     sys.exit(result.exit_code)
 
 

@@ -679,3 +679,13 @@ def test_a_full_disk_loses_neither_the_training_nor_its_record(training):
     assert [(r["status"], r["artifacts"]) for r in json.loads(shown)] == [
         ("completed", ["model.pkl"])
     ]
+
+
+def test_a_reader_that_went_away_does_not_change_the_exit_status(training):
+    script = "mlrepro run python train.py 2>&1 1>/dev/null; echo $? > status"
+
+    training.call("bash", "-c", f"({script}) | true")
+
+    wait_for(training.root / "status")
+    time.sleep(0.05)
+    assert (training.root / "status").read_text() == "0\n"
