@@ -53,9 +53,7 @@ def _translated(error: Exception) -> MlreproError:
 
 
 def _fail(error: MlreproError) -> None:
-    click.echo(f"mlrepro: {error}", err=True)
-    if error.hint:
-        click.echo(f"  hint: {error.hint}", err=True)
+    _tell(error)
     sys.exit(error.exit_code)
 
 
@@ -176,7 +174,7 @@ def run(
         "mlrepro rebuild last --rtol 1e-5",
         "git bisect run mlrepro rebuild --code head 3f9a2c01b4de",
         codes="0 identical, equivalent or close · 1 drifted or missing · 2 usage · "
-        "125 could not be told",
+        "125 could not be told. Of several REFs the first that holds: 2, 1, 125, 0.",
     ),
 )
 @click.argument("refs", nargs=-1, required=True, metavar="REF...")
@@ -219,25 +217,27 @@ def rebuild(
 
     REF is a weights file, a manifest, a run id or its prefix, a run name, or `last`.
     """
-    from mlrepro.commands.rebuild import How
-    from mlrepro.commands.rebuild import rebuild as start
-    from mlrepro.drift import Tolerance, Verdict
+    from mlrepro.commands.rebuild import How, exit_code
+    from mlrepro.commands.rebuild import rebuild_all as command
+    from mlrepro.drift import Tolerance
     from mlrepro.present import progress
 
     how = How(code == "head", threads == "recorded", Tolerance(rtol, atol, exact), keep_room)
-    worst = 0
-    reports = []
-    for ref in refs:
-        with progress.shown() as notify:
-            report = start(ref, how=how, confirm=_confirm_foreign(yes), notify=notify)
-        limit = Verdict.IDENTICAL if exact else Verdict.CLOSE
-        worst = max(worst, int(report.verdict > limit))
-        reports.append(report)
-        if not as_json:
-            _print(report)
+    outcomes: list[Any] = []
+    with progress.shown() as notify:
+        confirm = _confirm_foreign(yes, before=lambda: notify(""))
+        for outcome in command(refs, how=how, confirm=confirm, notify=notify):
+            outcomes.append(outcome)
+            if not as_json:
+                notify("")
+                _shown(outcome)
     if as_json:
-        _print(reports[0] if len(reports) == 1 else tuple(reports), as_json=True)
-    sys.exit(worst)
+        reports = [one for one in outcomes if not isinstance(one, MlreproError)]
+        for one in outcomes:
+            _tell(one)
+        if reports:
+            _print(reports[0] if len(refs) == 1 else tuple(reports), as_json=True)
+    sys.exit(exit_code(outcomes, exact=exact))
 
 
 main.add_command(_alias(rebuild), "rerun")
@@ -441,6 +441,21 @@ def _print(value: Any, *, as_json: bool = False) -> None:
         click.echo(shown)
 
 
+def _shown(outcome: Any) -> None:
+    """Print a report, or the sentence why there is none."""
+    if isinstance(outcome, MlreproError):
+        _tell(outcome)
+    else:
+        _print(outcome)
+
+
+def _tell(outcome: Any) -> None:
+    if isinstance(outcome, MlreproError):
+        click.echo(f"mlrepro: {outcome}", err=True)
+        if outcome.hint:
+            click.echo(f"  hint: {outcome.hint}", err=True)
+
+
 def _say(sentence: str) -> None:
     """Print one line of mlrepro's own; what a training prints stays its own."""
     # A closed stderr must not change a training's result.
@@ -448,14 +463,17 @@ def _say(sentence: str) -> None:
         click.echo(f"mlrepro: {sentence}", err=True)
 
 
-def _confirm_foreign(yes: bool) -> Callable[[Any], bool]:
+def _confirm_foreign(yes: bool, *, before: Callable[[], None]) -> Callable[[Any], bool]:
     """Show the command of a foreign run and ask; without a terminal only `--yes` says yes."""
 
     def ask(record: Any) -> bool:
         import shlex
 
+        before()
         author = record.run.author or "somebody"
-        click.echo(f"mlrepro: {author} recorded: {shlex.join(record.run.command)}", err=True)
+        line = f"{author} recorded: {shlex.join(record.run.command)}"
+        # Control characters of a stranger could show another command than the one that runs.
+        click.echo(f"mlrepro: {''.join(c if c.isprintable() else '?' for c in line)}", err=True)
         return yes or (
             sys.stdin.isatty() and click.confirm("Run it on this machine?", default=False, err=True)
         )

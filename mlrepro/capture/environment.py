@@ -227,7 +227,8 @@ def changes(
         if before != now and (what != "python build" or recorded.python == current.python)
     ]
     before, now = _by_name(recorded_packages), _by_name(current_packages)
-    for name in sorted({*before, *now}):
+    # Those that make the numbers come first.
+    for name in sorted({*before, *now}, key=lambda name: (name not in WELL_KNOWN, name)):
         found += _package_change(name, before.get(name), now.get(name))
     return tuple(found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -10,13 +11,14 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from mlrepro.commands.diff import DiffReport
 from mlrepro.commands.listing import Row
 from mlrepro.commands.sharing import Shared
-from mlrepro.commands.verify import State, Verified
+from mlrepro.commands.verify import Finding, State, Verified
 from mlrepro.drift import ArtifactDrift, Change, Difference, DriftReport, Verdict
 from mlrepro.manifest import Input, Manifest, Source
 
@@ -36,6 +38,7 @@ _STATES = {
 _MOST_METADATA = 6
 _MOST_CHILDREN = 8
 _MOST_CHANGES = 12
+_NARROW = 80
 
 
 def render(value: Any, *, width: int | None = None, color: bool = False) -> str:
@@ -69,15 +72,15 @@ def render(value: Any, *, width: int | None = None, color: bool = False) -> str:
 
 def _drift(console: Console, report: DriftReport) -> None:
     name = f" ({report.name})" if report.name else ""
-    console.print(Text.assemble("rebuilt ", (report.run[:12], "bold"), escape(name)))
+    console.print(_assemble("rebuilt ", (report.run[:12], "bold"), escape(name)))
     _changes(console, "code", report.code)
     _changes(console, "environment", report.environment)
     _changes(console, "inputs", report.inputs)
     _artifacts(console, report.artifacts)
     for note in report.notes:
-        console.print(Text(f"note: {note}"))
+        _note(console, note)
     console.print(
-        Text.assemble(
+        _assemble(
             "verdict: ",
             (str(report.verdict), _STYLES[report.verdict]),
             f" · {_meaning(report.verdict)}",
@@ -85,17 +88,23 @@ def _drift(console: Console, report: DriftReport) -> None:
     )
     console.print(f"trained in {report.seconds:.1f} s (recorded: {report.recorded_seconds:.1f} s)")
     if report.room:
-        console.print(Text(f"the clean room is kept: {report.room}"), soft_wrap=True)
+        console.print(_text(f"the clean room is kept: {report.room}"), soft_wrap=True)
 
 
 def _diff(console: Console, report: DiffReport) -> None:
-    console.print(Text.assemble((report.a, "bold"), " → ", (report.b, "bold")))
+    console.print(_assemble((report.a, "bold"), " → ", (report.b, "bold")))
     for title in ("code", "environment", "inputs", "params", "metrics"):
         _changes(console, title, getattr(report, title))
     _artifacts(console, report.artifacts)
     for note in report.notes:
-        console.print(Text(f"note: {note}"))
+        _note(console, note)
     console.print("no difference" if report.same else "different")
+
+
+def _note(console: Console, note: str) -> None:
+    grid = Table.grid()
+    grid.add_row("note: ", _text(note))
+    console.print(grid)
 
 
 def _meaning(verdict: Verdict) -> str:
@@ -112,55 +121,106 @@ def _changes(console: Console, title: str, changes: Sequence[Change]) -> None:
     if not changes:
         return
     verb = "differ" if title.endswith("s") else "differs"
-    console.print(Text(f"{title} {verb}:", style="bold"))
+    console.print(_text(f"{title} {verb}:", style="bold"))
     for change in changes[:_MOST_CHANGES]:
-        console.print(Text(f"  {change.what}: {change.recorded} → {change.current}"))
+        _below(console, 2, _code_change(change) if title == "code" else _change(change))
     if len(changes) > _MOST_CHANGES:
-        console.print(f"  … and {len(changes) - _MOST_CHANGES} more (--json lists all)")
+        _below(console, 2, f"… and {len(changes) - _MOST_CHANGES} more (--json lists all)")
+
+
+def _change(change: Change) -> str:
+    return f"{change.what}: {_brief(f'{change.recorded} → {change.current}')}"
+
+
+def _code_change(change: Change) -> str:
+    words = {"absent": " (added)"}.get(change.recorded, "")
+    return change.what + (words or {"absent": " (removed)"}.get(change.current, ""))
+
+
+def _brief(text: str) -> str:
+    """Round two numbers around an arrow to six digits, unless they would look equal then."""
+
+    def rounded(match: re.Match[str]) -> str:
+        a, b = (f"{float(number):.6g}" for number in match.groups())
+        return match[0] if a == b else f"{a} → {b}"
+
+    return _MOVED.sub(rounded, text)
+
+
+_MOVED = re.compile(r"(-?\d+\.\d+(?:e[-+]?\d+)?) → (-?\d+\.\d+(?:e[-+]?\d+)?)(?![\w.])")
 
 
 def _artifacts(console: Console, artifacts: Sequence[ArtifactDrift]) -> None:
     widest = max((len(a.path) for a in artifacts), default=0)
+    apart = console.width < _NARROW or widest > console.width // 2
     for one in artifacts:
         found = one.difference
         shown = "" if one.decides else " (shown only)"
         moved = f" (rebuilt as {one.rebuilt_path})" if one.rebuilt_path else ""
-        console.print(
-            Text.assemble(
-                f"  {one.path:<{widest}}  ",
-                (f"{found.verdict!s:<10}", _STYLES[found.verdict]),
-                f"  {_summary(found)}{moved}{shown}",
-            )
-        )
+        said = _text(f"{_summary(found)}{moved}{shown}")
+        word = _text(str(found.verdict), style=_STYLES[found.verdict])
+        row = Table.grid(padding=(0, 2, 0, 0))
+        row.add_column(min_width=0 if apart else widest)
+        row.add_column(min_width=10, no_wrap=True)
+        row.add_row(_text(one.path), word, *(() if apart else (said,)))
+        console.print(Padding(row, (0, 0, 0, 2)))
+        if apart and said:
+            _below(console, 6, said)
         if found.verdict is not Verdict.IDENTICAL:
             _details(console, found)
 
 
 def _summary(found: Difference) -> str:
     kind = f"[{found.comparator}] " if found.comparator else ""
-    return f"{kind}{found.summary}"
+    return f"{kind}{_brief(found.summary)}"
 
 
-def _details(console: Console, found: Difference, indent: str = "      ") -> None:
+def _details(console: Console, found: Difference, indent: int = 6) -> None:
     for measure in found.measures:
         unit = f" {measure.unit}" if measure.unit else ""
         named = "at" if "largest" in measure.name else "largest at"
         where = f", {named} {measure.where}" if measure.where else ""
-        console.print(Text(f"{indent}{measure.name}: {measure.value:.3g}{unit}{where}"))
+        _below(console, indent, f"{measure.name}: {measure.value:.3g}{unit}{where}")
     if found.first:
-        console.print(Text(f"{indent}first divergence: {found.first}"))
-    worst = sorted(
-        (c for c in found.children if c.verdict > Verdict.EQUIVALENT), key=lambda c: -c.verdict
-    )
+        _below(console, indent, f"first divergence: {_brief(found.first)}")
+    worst = sorted(_told_apart(found), key=lambda child: -child.verdict)
     for child in worst[:_MOST_CHILDREN]:
-        why = child.summary or child.first
-        console.print(Text(f"{indent}{child.path}: {child.verdict}{f' · {why}' if why else ''}"))
+        why = _brief(child.summary or child.first)
+        _below(console, indent, f"{child.path}: {child.verdict}{f' · {why}' if why else ''}")
     if len(worst) > _MOST_CHILDREN:
-        console.print(f"{indent}… and {len(worst) - _MOST_CHILDREN} more")
+        _below(console, indent, f"… and {len(worst) - _MOST_CHILDREN} more")
     for line in found.metadata[:_MOST_METADATA]:
-        console.print(Text(f"{indent}set aside: {line}", style="dim"))
+        told = _text(f"set aside: {line.replace(', set aside)', ')')}", style="dim")
+        _below(console, indent, told)
     if len(found.metadata) > _MOST_METADATA:
-        console.print(f"{indent}… and {len(found.metadata) - _MOST_METADATA} more set aside")
+        _below(console, indent, f"… and {len(found.metadata) - _MOST_METADATA} more set aside")
+
+
+def _told_apart(found: Difference) -> Iterable[Difference]:
+    """Yield the parts that differ and that the first divergence has not told already."""
+    for child in found.children:
+        told = f"{child.path}: {child.summary or child.first}" == found.first
+        if child.verdict > Verdict.EQUIVALENT and not told:
+            yield child
+
+
+def _below(console: Console, indent: int, line: str | Text) -> None:
+    """Print a line that keeps its indent where it is wrapped."""
+    text = _text(line) if isinstance(line, str) else line
+    console.print(Padding(text, (0, 0, 0, indent)))
+
+
+def _text(value: str, style: str = "") -> Text:
+    """Return text without control characters: a stranger's record must not move the cursor."""
+    return Text(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", value), style=style)
+
+
+def _assemble(*parts: str | tuple[str, str]) -> Text:
+    pairs = ((part, "") if isinstance(part, str) else part for part in parts)
+    return Text.assemble(*(_text(*pair) for pair in pairs))
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def _manifest(console: Console, record: Manifest) -> None:
@@ -183,7 +243,7 @@ def _manifest(console: Console, record: Manifest) -> None:
     table = _grid()
     for name, value in rows:
         if value:
-            table.add_row(Text(name, style="dim"), Text(value))
+            table.add_row(_text(name, style="dim"), _text(value))
     console.print(table)
     _values(console, "params", record.params)
     _values(console, "metrics", record.metrics)
@@ -195,9 +255,9 @@ def _manifest(console: Console, record: Manifest) -> None:
     _inputs(console, record.inputs)
     _files(console, "built upon", ((p.path, p.run[:12], "", "") for p in record.parents))
     if record.blind_spots:
-        console.print(Text("could not be seen:", style="bold"))
+        console.print(_text("could not be seen:", style="bold"))
         for sentence in record.blind_spots:
-            console.print(Text(f"  {sentence}"))
+            console.print(_text(f"  {sentence}"))
 
 
 def _inputs(console: Console, inputs: Iterable[Input]) -> None:
@@ -217,21 +277,28 @@ def _files(console: Console, title: str, rows: Iterable[tuple[str, ...]]) -> Non
     found = list(rows)
     if not found:
         return
-    console.print(Text(f"{title}:", style="bold"))
+    console.print(_text(f"{title}:", style="bold"))
     table = _grid()
     for row in found:
-        table.add_row("", *(Text(cell) for cell in row))
+        table.add_row("", *(_text(cell) for cell in row))
     console.print(table)
 
 
 def _values(console: Console, title: str, values: Any) -> None:
     if not values:
         return
-    console.print(Text(f"{title}:", style="bold"))
+    console.print(_text(f"{title}:", style="bold"))
     for source, pairs in values.items():
-        shown = pairs if isinstance(pairs, dict) else {"": pairs}
-        line = " ".join(f"{k}={v}" for k, v in shown.items())
-        console.print(Text(f"  {source}: {line}"))
+        line = " ".join(f"{name}={value}" for name, value in _flat("", pairs))
+        _below(console, 2, f"{source}: {line}")
+
+
+def _flat(prefix: str, value: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, below in value.items():
+            yield from _flat(f"{prefix}.{name}" if prefix else str(name), below)
+    else:
+        yield prefix, f"{value:.6g}" if isinstance(value, float) else value
 
 
 def _status(record: Manifest) -> str:
@@ -272,7 +339,7 @@ def _machine(record: Manifest) -> str:
 # Name, least width of the terminal that has room for it, and least width of the column.
 _COLUMNS = (
     ("run", 0, 12),
-    ("started", 0, 16),
+    ("started", 0, 10),
     ("status", 0, 11),
     ("took", 90, 7),
     ("name", 60, 0),
@@ -292,7 +359,7 @@ def _rows(console: Console, rows: Sequence[Row]) -> None:
     for row in rows:
         cells = {
             "run": row.id[:12],
-            "started": _local(row.started)[:16],
+            "started": _local(row.started)[: 16 if console.width >= _NARROW else 10],
             "status": row.status.value,
             "took": f"{row.seconds:.1f} s",
             "name": row.name,
@@ -300,31 +367,35 @@ def _rows(console: Console, rows: Sequence[Row]) -> None:
             "metrics": row.metrics,
             "command": row.command,
         }
-        table.add_row(*(Text(cells[name]) for name, _least in shown))
+        table.add_row(*(_text(cells[name]) for name, _least in shown))
     console.print(table)
 
 
 def _verified(console: Console, found: Sequence[Verified]) -> None:
     for one in found:
         name = f" ({one.name})" if one.name else ""
-        console.print(Text.assemble((one.run[:12], "bold"), name))
-        widest = max((len(f.path) for f in one.findings), default=0)
+        console.print(_assemble((one.run[:12], "bold"), name))
+        widest = max((len(_named(f)) for f in one.findings), default=0)
         for finding in one.findings:
             console.print(
-                Text.assemble(
-                    f"  {finding.kind:<8}  {finding.path:<{widest}}  ",
+                _assemble(
+                    f"  {finding.kind:<8}  {_named(finding):<{widest}}  ",
                     (finding.state.value, _STATES[finding.state]),
                 )
             )
     good = sum(one.ok for one in found)
-    console.print(f"{good} of {len(found)} runs can be rebuilt as recorded")
+    console.print(f"{good} of {len(found)} runs are as recorded and to be had")
+
+
+def _named(finding: Finding) -> str:
+    return finding.path[:12] if finding.kind == "code" else finding.path
 
 
 def _shared(console: Console, shared: Shared) -> None:
     runs, objects = _count(shared.runs, "run"), _count(shared.objects, "object")
     console.print(f"{shared.remote}: {runs}, {objects}")
     for path in shared.unreachable:
-        console.print(Text(f"not sent: {path} was only named; a colleague has to have it"))
+        console.print(_text(f"not sent: {path} was only named; a colleague has to have it"))
 
 
 def _sequence(console: Console, rows: Sequence[Any]) -> None:

@@ -21,7 +21,7 @@ def test_verify_of_an_untouched_model_is_fine(trained):
     done = trained.mlrepro("verify")
 
     assert done.returncode == 0
-    assert "1 of 1 runs can be rebuilt as recorded" in done.stdout
+    assert "1 of 1 runs are as recorded and to be had" in done.stdout
 
 
 def test_verify_notices_an_edited_artifact(trained):
