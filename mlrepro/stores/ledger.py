@@ -72,6 +72,7 @@ def append(repo: git.Repository, manifest: Manifest, lists: Mapping[str, bytes])
         "manifest.yaml": manifest.to_yaml().encode(),
         **{_file_name(name): data for name, data in lists.items()},
     }
+    writers.note_own(repo, manifest.id)
     end = time.monotonic() + _PATIENCE
     while not _append_once(repo, mine, manifest, files):
         if time.monotonic() > end:

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from mlrepro.errors import GitError, ManifestError, MlreproError
 from mlrepro.manifest import Manifest
 from mlrepro.stores import git, writers
 
-VERSION = 1
+VERSION = 2
 _FILE = "/manifest.json"
 
 Row = dict[str, Any]
@@ -57,7 +57,7 @@ class Entry:
     writer : str
         The clone that recorded it.
     mine : bool
-        Whether that is this one.
+        Whether this clone recorded it itself: no ref that others can write to tells that.
     artifacts : tuple of (str, str)
         Path and digest of each.
     blob : str
@@ -102,13 +102,13 @@ def read(repo: git.Repository) -> Ledger:
     tips = {r: c for r, c in git.refs(repo, "refs/mlrepro/").items() if writers.of_ref(r)}
     if not tips:
         return Ledger(())
-    mine = writers.existing(repo)
+    own = writers.own_runs(repo)
     memory = _remembered(repo)
     now = _Memory(tips={r: (c, records(repo, c, memory.tips.get(r))) for r, c in tips.items()})
-    _fill(repo, now, memory, mine)
+    _fill(repo, now, memory, own)
     if now != memory:
         _remember(repo, now)
-    return _ledger(repo, now, mine)
+    return _ledger(repo, now, own)
 
 
 def records(
@@ -137,21 +137,17 @@ def _difference(repo: git.Repository, old: str, new: str) -> tuple[list[Record],
     return added, removed
 
 
-def _fill(repo: git.Repository, now: _Memory, memory: _Memory, mine: str) -> None:
+def _fill(repo: git.Repository, now: _Memory, memory: _Memory, own: Collection[str]) -> None:
     """Make a row for each manifest; one from somebody else is validated whole, once."""
-    foreign = {
-        record: writers.of_ref(ref) != mine
-        for ref, (_, found) in sorted(now.tips.items(), key=lambda item: item[0], reverse=True)
-        for record in found
-    }
-    new = [record for record in foreign if record[1] not in memory.rows]
+    listed = {record: None for _, found in now.tips.values() for record in found}
+    new = [record for record in listed if record[1] not in memory.rows]
     fresh = git.read_objects(repo, [blob for _, blob in new])
     rows = {
-        blob: _row(run, data, strict=foreign[run, blob])
+        blob: _row(run, data, strict=run not in own)
         for (run, blob), data in zip(new, fresh, strict=True)
     }
     now.rows = {
-        blob: memory.rows[blob] if blob in memory.rows else rows[blob] for _, blob in foreign
+        blob: memory.rows[blob] if blob in memory.rows else rows[blob] for _, blob in listed
     }
 
 
@@ -176,9 +172,9 @@ def _row(run: str, data: bytes | None, *, strict: bool) -> Row | None:
         return None
 
 
-def _ledger(repo: git.Repository, now: _Memory, mine: str) -> Ledger:
+def _ledger(repo: git.Repository, now: _Memory, own: Collection[str]) -> Ledger:
     shelf, found, damaged = _Shelf(repo), {}, set()
-    # Local refs come last, so that a run of mine that was fetched again stays mine.
+    # Local refs come last: a run that was fetched again stays its local writer's.
     for ref, (_, listed) in sorted(now.tips.items(), reverse=True):
         writer = writers.of_ref(ref)
         for run, blob in listed:
@@ -186,7 +182,7 @@ def _ledger(repo: git.Repository, now: _Memory, mine: str) -> Ledger:
             if row is None:
                 damaged.add(run)
                 continue
-            found[run] = _entry(row, blob, writer, writer == mine, shelf)
+            found[run] = _entry(row, blob, writer, run in own, shelf)
     entries = tuple(sorted(found.values(), key=lambda entry: (entry.started, entry.id)))
     shelf.expect([entry.blob for entry in entries])
     return Ledger(entries, tuple(sorted(damaged - found.keys())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import socket
@@ -55,6 +56,35 @@ def of_ref(ref: str) -> str:
     """Return the writer that a ref belongs to; empty where it is no ledger of ours."""
     found = _REF.fullmatch(ref)
     return found[1] if found else ""
+
+
+def note_own(repo: git.Repository, run: str) -> None:
+    """Remember that this clone recorded a run.
+
+    A ref cannot tell: whoever pushes may write under any writer's name, and such a log is even
+    merged into the local one where several clones share a writer.
+    """
+    # Where it cannot be written, the run's command is asked about as if it were a stranger's.
+    with suppress(OSError), _own_file(repo).open("ab", buffering=0) as file:
+        file.write(f"{run} {_mark(repo)}\n".encode())
+
+
+def own_runs(repo: git.Repository) -> frozenset[str]:
+    """Return the ids of the runs that this clone recorded, and no copy of it."""
+    try:
+        lines = _own_file(repo).read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return frozenset()
+    end = f" {_mark(repo)}"
+    return frozenset(line.removesuffix(end) for line in lines if line.endswith(end))
+
+
+def _own_file(repo: git.Repository) -> Path:
+    return repo.common_dir / "mlrepro-own"
+
+
+def _mark(repo: git.Repository) -> str:
+    return hashlib.sha256(_place(repo).encode()).hexdigest()[:16]
 
 
 def _file(repo: git.Repository) -> Path:

@@ -179,6 +179,25 @@ def test_a_copied_clone_gets_a_writer_of_its_own(project, repo, tmp_path):
     assert [entry.mine for entry in ledger.entries(copy)] == [False, True]
 
 
+def test_a_run_that_others_push_under_my_writer_is_not_mine(project, repo, remote):
+    recorded(repo, 1)
+    ledger.push(repo, "origin")
+    stranger = cloned(project, remote, "stranger")
+    ledger.pull(stranger, "origin")
+    project.git("config", "mlrepro.writer", ledger.writer(repo), cwd=stranger.root)
+    evil = recorded(stranger, 2)
+    ledger.push(stranger, "origin")
+    recorded(repo, 3)
+
+    ledger.pull(repo, "origin")
+    pulled = {e.id: e.mine for e in ledger.entries(repo)}
+    ledger.push(repo, "origin")  # joins both halves of the log
+    joined = {e.id: e.mine for e in ledger.entries(repo)}
+
+    assert [run for run, mine in pulled.items() if not mine] == [evil.id]
+    assert joined == pulled
+
+
 def test_linked_worktrees_share_a_writer(project, repo, tmp_path):
     recorded(repo, 1)
     project.git("worktree", "add", "-q", str(tmp_path / "linked"))
