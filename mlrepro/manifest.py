@@ -99,6 +99,9 @@ class Manifest:
         Where mlrepro could not look, one sentence each.
     lists : dict of str to Listing
         Long lists of the ledger entry: ``inputs``, ``distributions``.
+    folders : tuple of str
+        Folders that the run listed and that git cannot keep since they were empty; a rebuild
+        makes them.
     schema : int
         Version of the format.
     """
@@ -117,6 +120,7 @@ class Manifest:
     observer: str = ""
     blind_spots: tuple[str, ...] = ()
     lists: Mapping[str, Listing] = field(default_factory=dict)
+    folders: tuple[str, ...] = ()
     schema: int = SCHEMA
     sealed: str = field(default="", compare=False, repr=False, metadata={"plain": False})
     """The id that a read manifest was checked against: it covers fields that are newer than we."""
@@ -236,8 +240,9 @@ def _check(manifest: Manifest) -> None:
     for one in manifest.inputs:
         if not one.path.startswith("/"):
             paths.inside(one.path, where="input")
-    if manifest.run.directory:
-        paths.inside(manifest.run.directory, where="directory")
+    run = manifest.run
+    for folder in (*manifest.folders, *([run.directory] if run.directory else [])):
+        paths.inside(folder, where="folder")
     if manifest.code:
         _check_objects(manifest.code)
 

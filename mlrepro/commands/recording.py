@@ -14,6 +14,7 @@ from mlrepro import documents, manifest, paths, plain
 from mlrepro.capture import (
     code,
     environment,
+    folders,
     inputs,
     machine,
     observers,
@@ -148,6 +149,7 @@ def seal(
         observer=observation.name,
         blind_spots=(*observation.blind_spots, *unclaimed, *_code_blind_spots(state), *troubles),
         lists={k: Listing(Digest("sha256", _sha256(v)), n) for k, (v, n) in lists.items()},
+        folders=_folders_listed(here, state, observation, known, settled, read),
     )
     record = spelling.legible(record)
     record = replace(record, sealed=record.id)  # computed once
@@ -342,6 +344,24 @@ def _settle(
     except (OSError, MlreproError) as error:
         troubles.append(f"the code's snapshot could not be completed: {storing.sentence(error)}")
         return None
+
+
+def _folders_listed(
+    here: Place,
+    state: State,
+    observation: Observation,
+    known: inputs.Known,
+    settled: CodeState | None,
+    read: inputs.Found,
+) -> tuple[str, ...]:
+    found = folders.empty(
+        here.root,
+        observation,
+        began=state.began,
+        code=known.tracked | set(settled.untracked if settled else ()),
+        inputs=[one.path for one in read.inputs],
+    )
+    return tuple(name for name in found if spelling.is_text(name))
 
 
 def _environment(here: Place, observation: Observation) -> tuple[Environment, tuple[Package, ...]]:

@@ -689,3 +689,26 @@ def test_a_reader_that_went_away_does_not_change_the_exit_status(training):
     wait_for(training.root / "status")
     time.sleep(0.05)
     assert (training.root / "status").read_text() == "0\n"
+
+
+def test_a_listed_folder_that_git_cannot_keep_is_recorded_and_one_that_the_run_made_is_not(project):
+    project.write("src/a.txt", "x")
+    project.write("train.py", "import os\nos.mkdir('made')\n"
+        "for name in ('raw', 'raw/deep', 'out', 'made', 'src', '.'): os.listdir(name)\n"
+        "open('out/log.txt', 'w').write('x')\n")  # fmt: skip
+    project.write(".gitignore", "out/\n")
+    project.commit()
+    (project.root / "raw/deep").mkdir(parents=True)
+    (project.root / "out").mkdir()
+
+    project.mlrepro("run", "python", "train.py", check=True)
+
+    assert last(project).folders == ("out", "raw", "raw/deep")
+
+
+def test_a_folder_of_a_manifest_that_leaves_the_room_is_refused(training):
+    training.mlrepro("run", "python", "train.py", check=True)
+    data = {**last(training).to_dict(), "folders": ["../../etc"]}
+
+    with pytest.raises(manifest.ManifestError):
+        manifest.Manifest.from_dict(data)
