@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator
 
@@ -23,11 +24,13 @@ def lines(result: RunResult) -> Iterator[str]:
     for artifact in record.artifacts:
         if artifact.role is Role.WEIGHTS and artifact.kept is Kept.LEDGER:
             yield _only_in_ledger(artifact, record.short, recorded.reasons.get(artifact.path, ""))
+    # As the user's shell names them, who may stand in a folder of the project.
+    names = [os.path.relpath(name, record.run.directory or ".") for name in recorded.kept]
     if recorded.staged:
-        yield f"staged: {shlex.join(recorded.kept)}"
-    elif recorded.kept:
-        dash = "-- " if any(name.startswith("-") for name in recorded.kept) else ""
-        yield f"to keep the model: git add {dash}{shlex.join(recorded.kept)}"
+        yield f"staged: {shlex.join(names)}"
+    elif names:
+        dash = "-- " if any(name.startswith("-") for name in names) else ""
+        yield f"to keep the model: git add {dash}{shlex.join(names)}"
     for edit in record.code.edits if record.code else ():
         yield f"{edit.path} was edited while the run went on (loaded: {edit.loaded} the edit)"
     yield from result.troubles

@@ -712,3 +712,17 @@ def test_a_folder_of_a_manifest_that_leaves_the_room_is_refused(training):
 
     with pytest.raises(manifest.ManifestError):
         manifest.Manifest.from_dict(data)
+
+
+def test_the_printed_git_add_line_works_in_a_folder_with_a_space(project):
+    project.write("my work/train.py", TRAIN)
+    project.write("my work/data.csv", "1\n")
+    project.commit()
+    here = project.root / "my work"
+    done = project.mlrepro("run", "python", "train.py", cwd=here, check=True)
+    line = next(s for s in done.stderr.splitlines() if "git add" in s).partition("model: ")[2]
+
+    project.call("sh", "-c", line, cwd=here)
+
+    project.git("commit", "-qm", "model")
+    assert project.git("status", "--porcelain") == ""
