@@ -16,6 +16,12 @@ _LAUNCHERS = frozenset(
     | {"taskset", "numactl", "stdbuf", "xargs", "uv", "uvx", "poetry", "pipenv", "hatch", "conda"}
     | {"mamba", "micromamba", "mpirun", "mpiexec", "srun", "just", "parallel", "sudo", "setsid"}
 )
+# Launchers that only start another program: what is written, that one writes.
+_PLAIN_LAUNCHERS = frozenset(
+    {"env", "nice", "nohup", "time", "timeout", "taskset", "numactl", "stdbuf", "uv", "uvx"}
+    | {"poetry", "pipenv", "hatch", "conda", "mamba", "micromamba", "mpirun", "mpiexec", "srun"}
+    | {"sudo", "setsid"}
+)
 # They look at the machine or at the repository's state, not at data.
 _HARMLESS = frozenset(
     {"lscpu", "uname", "ldconfig", "ldconfig.real", "nvidia-smi", "getconf", "hostname", "sysctl"}
@@ -48,6 +54,24 @@ def sentences(
         if sentence:
             said.setdefault(_name(arguments[0]), sentence)
     return list(said.values())
+
+
+def write_unseen(
+    programs: Sequence[tuple[Sequence[str], bool]], interpreters: Collection[Interpreter]
+) -> bool:
+    """Say whether one of the programs may have written what no probe saw."""
+    return any(
+        _sentence(arguments, watched, interpreters) and not _launched(arguments, interpreters)
+        for arguments, watched in programs
+    )
+
+
+def _launched(arguments: Sequence[str], interpreters: Collection[Interpreter]) -> bool:
+    """Whether a launcher's words end with those of a Python process that was watched."""
+    if _name(arguments[0]) not in _PLAIN_LAUNCHERS:
+        return False
+    given = tuple(arguments)
+    return any(len(i.argv) > 1 and given[-len(i.argv) + 1 :] == i.argv[1:] for i in interpreters)
 
 
 def _sentence(

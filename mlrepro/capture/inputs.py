@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from mlrepro.capture import globs
 from mlrepro.capture.observation import Observation, Read, Stat
+from mlrepro.capture.outputs import is_code
 from mlrepro.errors import MlreproError, StoreError
 from mlrepro.manifest import Digest, Grade, Input, Parent, Source
 from mlrepro.stores import objects
@@ -26,10 +27,6 @@ _CACHED_FROM = 64 * 1024
 INLINE = 40
 """A manifest shows up to this many inputs; the whole list lies in the ledger."""
 
-_CODE_SUFFIXES = frozenset(
-    [".py", ".pyc", ".pyi", ".pyx", ".so", ".ipynb", ".sh", ".r", ".jl", ".mk"]
-)
-_CODE_NAMES = frozenset({"makefile", "pyproject.toml", "setup.py", "setup.cfg"})
 _NO_INPUT = (".git", ".mlrepro", "__pycache__")
 
 
@@ -115,7 +112,7 @@ def find(
         name = name_of(known.root, path)
         if any(part in _NO_INPUT for part in PurePosixPath(name).parts):
             continue
-        if read.seen == "import" or _is_code(name):
+        if read.seen == "import" or is_code(name):
             code[name] = read.stat.mtime_ns if read.stat else 0
             continue
         one, trouble = _judge(name, read, known, members, cache)
@@ -271,11 +268,6 @@ def _store(
     if stored.digest != digest:
         return None, Source.ELSEWHERE, f"{name} changed while it was being kept"
     return digest, Source.STORED, ""
-
-
-def _is_code(name: str) -> bool:
-    pure = PurePosixPath(name)
-    return pure.suffix.lower() in _CODE_SUFFIXES or pure.name.lower() in _CODE_NAMES
 
 
 def _is_folder(path: str) -> bool:

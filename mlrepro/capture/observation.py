@@ -124,6 +124,8 @@ class Observation:
         For instance ``audit+scan``.
     listed : tuple of str
         Folders whose content the program listed.
+    unwatched : bool
+        Whether programs ran whose writes only the scan can see: shells, compiled programs.
     """
 
     reads: tuple[Read, ...] = ()
@@ -134,3 +136,4 @@ class Observation:
     blind_spots: tuple[str, ...] = ()
     name: str = "off"
     listed: tuple[str, ...] = ()
+    unwatched: bool = False

@@ -203,8 +203,16 @@ class AuditObserver:
             shown=self.watching.shown,
         )
         return dataclasses.replace(
-            seen, blind_spots=(*self._command_spots(seen), *seen.blind_spots)
+            seen,
+            blind_spots=(*self._command_spots(seen), *seen.blind_spots),
+            unwatched=seen.unwatched or self._command_unseen(seen),
         )
+
+    def _command_unseen(self, seen: Observation) -> bool:
+        from mlrepro.capture import children  # noqa: PLC0415  with the trail
+
+        programs = [(self.watching.command, True)] if self.watching.command else []
+        return not seen.interpreters or children.write_unseen(programs, seen.interpreters)
 
     def _command_spots(self, seen: Observation) -> list[str]:
         from mlrepro.capture import children  # noqa: PLC0415  with the trail
@@ -240,7 +248,7 @@ class ScanObserver:
         spots = (
             () if changes.complete else (f"more than {scan.MOST:,} files: not all were scanned",)
         )
-        return Observation(writes=tuple(writes), name=self.name, blind_spots=spots)
+        return Observation(writes=tuple(writes), name=self.name, blind_spots=spots, unwatched=True)
 
     def _is_stream(self, path: str) -> bool:
         try:

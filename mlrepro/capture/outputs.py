@@ -50,12 +50,17 @@ _METRIC_NAMES = (
     "*_metrics.json",
     "*-metrics.json",
 )
+_CODE_SUFFIXES = frozenset(
+    [".py", ".pyc", ".pyi", ".pyx", ".so", ".ipynb", ".sh", ".r", ".jl", ".mk"]
+)
+_CODE_NAMES = frozenset({"makefile", "pyproject.toml", "setup.py", "setup.cfg"})
 _CHECKPOINTS = re.compile(
     r"^(?:checkpoints?|ckpts?|checkpoint-\d+|.*\.ckpt|saved_model)$", re.IGNORECASE
 )
 _OUTSIDE = "written outside the project"
 _AMBIGUOUS = "changed while another run went on"
-NO_NEWS = (_OUTSIDE, _AMBIGUOUS)
+_EDITED = "changed by somebody else while the run went on"
+NO_NEWS = (_OUTSIDE, _AMBIGUOUS, _EDITED)
 """How those blind spots begin that are no news to a user: caches; the files of runs beside."""
 _OF_GIT = frozenset((".gitignore", ".gitattributes", ".gitmodules", ".dvcignore"))
 _MANY = 500
@@ -106,8 +111,8 @@ def find(
     start : Path, optional
         What the globs are relative to; the root otherwise.
     code : collection of str
-        Files of the code's snapshot: one that the run loaded, and that only the scan saw change,
-        was edited by somebody and is no output.
+        Files of the code's snapshot: one that only the scan saw change was edited by somebody
+        and is no output, unless programs ran whose writes only the scan can see.
 
     Returns
     -------
@@ -118,8 +123,8 @@ def find(
     """
     seen, outside = _written(root, observation)
     ambiguous = []
-    read = {_relative(root, read.path) for read in observation.reads} & set(code)
-    seen = {p: by for p, by in seen.items() if not (by == {"scan"} and p in read)}
+    edited = _edited(root, observation, {p for p, by in seen.items() if by == {"scan"}} & set(code))
+    seen = {p: by for p, by in seen.items() if p not in edited}
     if overlapped:
         ambiguous = sorted(p for p, by in seen.items() if by == {"scan"})
         seen = {p: by for p, by in seen.items() if by != {"scan"}}
@@ -130,9 +135,46 @@ def find(
             outside.append(str(name))
         elif not _NEVER.search(path):
             seen.setdefault(path, set()).add("declared")
+    unclaimed = [p for p, was_read in sorted(edited.items()) if not was_read and p not in seen]
     outputs, lost = _judged(root, {p: by for p, by in seen.items() if (root / p).is_file()})
+    lost += _doubtful(root, unclaimed)
     lost += [f"`--output {pattern}` names no file" for pattern in idle]
     return outputs, (*_blind_spots(outside, ambiguous), *lost)
+
+
+def _edited(root: Path, observation: Observation, scanned: Collection[str]) -> dict[str, bool]:
+    """Return those of the code's files that somebody edited, and whether the run read them."""
+    read = {_relative(root, read.path) for read in observation.reads}
+    return {
+        path: path in read
+        for path in scanned
+        if path in read or not observation.unwatched or is_code(path)
+    }
+
+
+def is_code(name: str) -> bool:
+    """Say by its name whether a file is code, which a training loads rather than reads."""
+    pure = PurePosixPath(name)
+    return pure.suffix.lower() in _CODE_SUFFIXES or pure.name.lower() in _CODE_NAMES
+
+
+def _doubtful(root: Path, unclaimed: Sequence[str]) -> Iterable[str]:
+    """Say aloud only what would have decided a rebuild."""
+    decide: list[str] = []
+    rest: list[str] = []
+    for path in unclaimed:
+        try:
+            decisive = role(root, path) in (Role.WEIGHTS, Role.METRICS)
+        except OSError:
+            decisive = False
+        (decide if decisive else rest).append(path)
+    if decide:
+        yield (
+            f"changed during the run, but not seen to be written by it: {_some(decide)}; "
+            "if the run made that, say `--output`"
+        )
+    if rest:
+        yield f"{_EDITED}, so not claimed by it: {_some(rest)}"
 
 
 def _written(root: Path, observation: Observation) -> tuple[dict[str, set[str]], list[str]]:

@@ -110,6 +110,8 @@ class Trail:
             blind_spots=tuple(self._blind_spots(damaged, {w.path for w in writes})),
             name="audit",
             listed=tuple(sorted(filter(self._is_folder, self.listed))),
+            unwatched=bool(self.compiled)
+            or children.write_unseen(self.programs, self.interpreters),
         )
 
     # --- files

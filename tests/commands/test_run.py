@@ -726,3 +726,65 @@ def test_the_printed_git_add_line_works_in_a_folder_with_a_space(project):
 
     project.git("commit", "-qm", "model")
     assert project.git("status", "--porcelain") == ""
+
+
+def start_waiting(project, *words: str) -> subprocess.Popen:
+    """Start a run whose script waits for the file `go` after it made `waits`."""
+    command = [sys.executable, "-m", "mlrepro", "run", *words]
+    running = subprocess.Popen(command, cwd=project.root, stderr=subprocess.PIPE, text=True)
+    wait_for(project.root / "waits")
+    return running
+
+
+WAIT = """
+import os, time
+open("waits", "w").close()
+while not os.path.exists("go"): time.sleep(0.02)
+"""
+
+
+def test_what_a_person_saves_while_the_run_goes_on_is_not_its_output(training):
+    training.write("train.py", TRAIN + WAIT)
+    training.write("other.py", "x = 1\n")
+    training.write("metrics_old.json", "{}")
+    training.write("metrics.json", "{}")
+    training.write(".gitignore", "waits\ngo\n")
+    training.commit()
+
+    running = start_waiting(training, "python", "train.py")
+    training.write("other.py", "x = 2\n")
+    training.write("metrics_old.json", '{"loss": 9}')
+    training.write("go", "")
+    said = running.communicate(timeout=60)[1]
+
+    record = last(training)
+    assert {"other.py", "metrics_old.json"}.isdisjoint(a.path for a in record.artifacts)
+    assert {"metrics.json", "model.pkl"} <= {a.path for a in record.artifacts}
+    assert "metrics_old.json" in said
+    assert [(e.path, e.loaded) for e in record.code.edits if e.path == "other.py"] == [
+        ("other.py", "never")
+    ]
+
+
+def test_what_a_shell_writes_over_a_tracked_file_is_its_output(project):
+    project.write("metrics.json", "{}")
+    project.commit()
+
+    project.mlrepro("run", "sh", "-c", "awk 'BEGIN{print 1}' > metrics.json; awk 1 metrics.json > new.csv",
+                    check=True)  # fmt: skip
+
+    assert {"metrics.json", "new.csv"} <= {a.path for a in last(project).artifacts}
+
+
+def test_a_declared_output_is_one_whoever_wrote_it(training):
+    training.write("train.py", TRAIN + WAIT)
+    training.write("notes.txt", "a")
+    training.write(".gitignore", "waits\ngo\n")
+    training.commit()
+
+    running = start_waiting(training, "--output", "notes.txt", "python", "train.py")
+    training.write("notes.txt", "b")
+    training.write("go", "")
+    running.communicate(timeout=60)
+
+    assert "notes.txt" in [a.path for a in last(training).artifacts]
