@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mlrepro import comparators, plain
+from mlrepro import comparators
 from mlrepro.capture import code, environment, params
 from mlrepro.capture.inputs import name_of
 from mlrepro.cleanroom import restore
-from mlrepro.commands import codechanges, refs
+from mlrepro.commands import codechanges, packages, refs
+from mlrepro.commands.judging import DECIDING
 from mlrepro.comparators import pairing
 from mlrepro.drift import ArtifactDrift, Change, Difference, Tolerance, Verdict
-from mlrepro.errors import MlreproError
-from mlrepro.manifest import STREAMS, Artifact, Input, Manifest, Package, Role
-from mlrepro.stores import ledger
+from mlrepro.errors import ComparisonError, MlreproError, NothingToCompareError
+from mlrepro.manifest import STREAMS, Artifact, Input, Manifest, Package
 from mlrepro.stores.place import Place, digest, strict
 
 WORKING_TREE = "the working tree"
@@ -35,9 +35,9 @@ class DiffReport:
     artifacts : tuple of ArtifactDrift
         Compared as in a rebuild.
     code, environment, inputs, params, metrics : tuple of Change
-        What is unequal, by its name.
+        What is unequal, by its name; the command line is a parameter.
     notes : tuple of str
-        What could not be compared.
+        What could not be compared, and did not have to be.
     same : bool
         Whether nothing differs: no fact, and no artifact beyond *equivalent*.
     """
@@ -96,6 +96,10 @@ def diff(
     ------
     UsageError
         If a REF names nothing.
+    ComparisonError
+        If a pair that decides cannot be compared, and nothing else differs.
+    NothingToCompareError
+        If there is nothing that could be compared.
     """
     here = strict((start or Path.cwd()).resolve())
     target = refs.resolve(here, a, start=start, notify=notify)
@@ -103,24 +107,47 @@ def diff(
     with tempfile.TemporaryDirectory(prefix="mlrepro-diff-") as scratch:
         left = _of_run(here, target.manifest, Path(scratch, "a"))
         if b is None:
-            right = _of_working_tree(here, target.manifest)
+            right = _of_working_tree(here, target.manifest, notify)
         else:
             other = refs.resolve(here, b, start=start, notify=notify)
             right = _of_run(here, other.manifest, Path(scratch, "b"))
             only = only if other.artifact == only else ""
         restore.fetch(here, _differing(left.record, right.record), notify=notify)
-        artifacts, notes = _artifacts(left, right, only, tolerance or Tolerance())
-    return DiffReport(
+        artifacts, failed = _artifacts(left, right, only, tolerance or Tolerance())
+    report = DiffReport(
         left.label,
         right.label,
         artifacts=artifacts,
         code=_code(here, left.record, right.record),
-        environment=_environment(here, left.record, right.record),
+        environment=_environment(here, left.record, right.record, notify),
         inputs=_inputs(here, left.record, right.record),
-        params=_values(left.record.params, right.record.params),
+        params=_params(left.record, right.record),
         metrics=_metrics(left.record, right.record, artifacts),
-        notes=(*right.notes, *notes),
+        notes=(*right.notes, *(f"not compared: {error}" for _, error in failed)),
     )
+    return _told(report, right, failed)
+
+
+_Failed = Sequence[tuple[bool, MlreproError]]
+"""Whether a pair decides, and why it could not be compared."""
+
+
+def _told(report: DiffReport, right: _Side, failed: _Failed) -> DiffReport:
+    """Return a report that says something: that nothing differs only if enough was compared."""
+    if not report.same:
+        return report
+    for decides, error in failed:
+        if decides:
+            raise ComparisonError(
+                f"whether the two are the same cannot be told: {error}", hint=error.hint
+            )
+    if not any(one.decides for one in report.artifacts):
+        if right.label != WORKING_TREE or right.record.code is None:
+            raise NothingToCompareError("the two have no artifact that could be compared")
+        # A run that only printed: its code, inputs and parameters are those of the working tree.
+        note = "the run left no file, so only code, inputs and parameters were compared"
+        return replace(report, notes=(*report.notes, note))
+    return report
 
 
 def _of_run(here: Place, record: Manifest, scratch: Path) -> _Side:
@@ -133,10 +160,10 @@ def _of_run(here: Place, record: Manifest, scratch: Path) -> _Side:
     return _Side(label, record, bytes_of)
 
 
-def _of_working_tree(here: Place, record: Manifest) -> _Side:
+def _of_working_tree(here: Place, record: Manifest, notify: Callable[[str], None]) -> _Side:
     """Describe the working tree as if it were a run that made the same files."""
     made = [_as_it_is(here, a) for a in record.artifacts if a.path not in STREAMS.values()]
-    read = [replace(i, digest=_digest_of(here, i.path)) for i in record.inputs]
+    read = [_read_now(here, one) for one in _read(here, record, notify)]
     present = tuple(a for a in made if a)
     files = [name for name in record.params if name != "command line"]
     found = params.of_files(here.root, record.run.directory, files)
@@ -150,6 +177,7 @@ def _of_working_tree(here: Place, record: Manifest) -> _Side:
         inputs=tuple(read),
         params={**kept, **found},
         metrics={k: v for k, v in metrics.items() if v},
+        lists={k: v for k, v in record.lists.items() if k != "inputs"},
     )
     notes: tuple[str, ...] = ()
     try:
@@ -173,6 +201,11 @@ def _as_it_is(here: Place, artifact: Artifact) -> Artifact | None:
     return replace(artifact, digest=found) if found else None
 
 
+def _read_now(here: Place, one: Input) -> Input:
+    """Return an input as the working tree has it; one without a digest cannot be compared."""
+    return replace(one, digest=_digest_of(here, one.path)) if one.digest else one
+
+
 def _digest_of(here: Place, path: str) -> Any:
     target = here.root / path
     try:
@@ -189,25 +222,32 @@ def _differing(a: Manifest, b: Manifest) -> list[Any]:
 
 def _artifacts(
     a: _Side, b: _Side, only: str, tolerance: Tolerance
-) -> tuple[tuple[ArtifactDrift, ...], tuple[str, ...]]:
+) -> tuple[tuple[ArtifactDrift, ...], _Failed]:
+    """Compare what both sides made: weights and metrics decide, else all that can be compared."""
     old = {x.path: x for x in a.record.artifacts if not only or x.path == only}
     new = {x.path: x for x in b.record.artifacts if not only or x.path == only}
     if b.label == WORKING_TREE:
         old = {p: x for p, x in old.items() if p not in STREAMS.values()}
-    judged, notes = [], []
+    judged: list[ArtifactDrift] = []
+    failed: list[tuple[bool, MlreproError]] = []
     for left, right in pairing.pair(list(old), list(new)):
         x, y = old.get(left or ""), new.get(right or "")
+        one = old[left] if left else new[right or ""]
         try:
             difference = _compare(a, b, x, y, tolerance)
         except MlreproError as error:
-            notes.append(str(error))
+            failed.append((one.role in DECIDING, error))
             continue
-        one = old[left] if left else new[right or ""]
-        decides = one.role in (Role.WEIGHTS, Role.METRICS)
+        decides = one.role in DECIDING and _counts(difference)
         judged.append(ArtifactDrift(one.path, one.role, decides, difference))
-    if not any(j.decides for j in judged):
-        judged = [replace(j, decides=True) for j in judged]
-    return tuple(sorted(judged, key=lambda j: not j.decides)), tuple(notes)
+    if not any(one.decides for one in judged) and not any(decides for decides, _ in failed):
+        judged = [replace(one, decides=_counts(one.difference)) for one in judged]
+        failed = [(True, error) for _, error in failed]
+    return tuple(sorted(judged, key=lambda one: not one.decides)), failed
+
+
+def _counts(difference: Difference) -> bool:
+    return difference.compared > 0 or difference.verdict is Verdict.MISSING
 
 
 def _compare(
@@ -227,24 +267,18 @@ def _code(here: Place, a: Manifest, b: Manifest) -> tuple[Change, ...]:
     return codechanges.between(here, a.code.tree, b.code.tree, a, b)
 
 
-def _environment(here: Place, a: Manifest, b: Manifest) -> tuple[Change, ...]:
+def _environment(
+    here: Place, a: Manifest, b: Manifest, notify: Callable[[str], None]
+) -> tuple[Change, ...]:
     """Name what differs, by the whole lists of distributions where both are here."""
     if a.environment == b.environment:
         return ()
-    left, right = _packages(here, a), _packages(here, b)
+    left, right = (packages.recorded(here, one, notify=notify) for one in (a, b))
     if left is None or right is None:
         left, right = (
             [Package(*item) for item in one.environment.packages.items()] for one in (a, b)
         )
     return environment.changes(a.environment, left, b.environment, right)
-
-
-def _packages(here: Place, record: Manifest) -> list[Package] | None:
-    try:
-        data = json.loads(ledger.listing(here.repository, record, "distributions"))
-        return [plain.load(Package, one, where="package") for one in data]
-    except (MlreproError, ValueError):
-        return None
 
 
 def _inputs(here: Place, a: Manifest, b: Manifest) -> tuple[Change, ...]:
@@ -257,10 +291,12 @@ def _inputs(here: Place, a: Manifest, b: Manifest) -> tuple[Change, ...]:
     )
 
 
-def _read(here: Place, record: Manifest) -> Sequence[Input]:
-    """Return all inputs, or those that the manifest shows where the ledger is not here."""
+def _read(
+    here: Place, record: Manifest, notify: Callable[[str], None] = lambda _sentence: None
+) -> Sequence[Input]:
+    """Return all inputs, or those that the manifest shows where the ledger is not to be had."""
     try:
-        return restore.all_inputs(here, record)
+        return restore.all_inputs(here, record, notify=notify)
     except MlreproError:
         return record.inputs
 
@@ -269,9 +305,20 @@ def _word(digests: Mapping[str, Any], path: str) -> str:
     return str(digests[path] or "no digest") if path in digests else "not read"
 
 
+def _params(a: Manifest, b: Manifest) -> tuple[Change, ...]:
+    """Name the parameters that differ, and command lines: not every argument has a name."""
+    found = _values(a.params, b.params)
+    left, right = (shlex.join(one.run.command) for one in (a, b))
+    return found if left == right else (Change("command", left, right), *found)
+
+
 def _metrics(a: Manifest, b: Manifest, artifacts: Sequence[ArtifactDrift]) -> tuple[Change, ...]:
     """Name what differs, but for files whose comparator set all differences aside (times, say)."""
-    equal = {one.path for one in artifacts if one.difference.verdict <= Verdict.EQUIVALENT}
+    equal = {
+        one.path
+        for one in artifacts
+        if one.difference.verdict <= Verdict.EQUIVALENT or not _counts(one.difference)
+    }
     left, right = (
         {path: values for path, values in side.metrics.items() if path not in equal}
         for side in (a, b)

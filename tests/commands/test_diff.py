@@ -1,0 +1,106 @@
+"""`mlrepro diff`: what differs is named, and what could not be told is no pass."""
+
+import json
+
+import pytest
+
+from tests.commands.test_run import TRAIN
+
+
+@pytest.fixture
+def trained(project):
+    project.write("train.py", TRAIN)
+    project.write("data.csv", "1\n2\n3\n")
+    project.commit("training")
+    project.mlrepro("run", "-n", "base", "python", "train.py", check=True)
+    return project
+
+
+def lose(project, run: str, path: str) -> None:
+    """Remove the objects of an artifact from both stores."""
+    shown = json.loads(project.mlrepro("show", run, "--json", check=True).stdout)
+    (value,) = [a["digest"][4:] for a in shown["artifacts"] if a["path"] == path]
+    for place in ("files", "mlrepro/files"):
+        (project.root / f".dvc/cache/{place}/md5/{value[:2]}/{value[2:]}").unlink()
+
+
+def test_unequal_models_whose_bytes_are_lost_are_no_pass(project):
+    project.write("train.py", "import os\nopen('model.bin', 'wb').write(os.urandom(8))\n")
+    project.commit("training")
+    for name in ("one", "two"):
+        project.mlrepro("run", "-n", name, "python", "train.py", check=True)
+    (project.root / "model.bin").unlink()
+    for name in ("one", "two"):
+        lose(project, name, "model.bin")
+
+    done = project.mlrepro("diff", "one", "two")
+
+    assert done.returncode == 125
+    assert "cannot be told" in done.stderr
+    assert "no difference" not in done.stdout
+
+
+def test_a_difference_that_is_known_is_told_in_spite_of_lost_bytes(trained):
+    trained.mlrepro("run", "-n", "other", "python", "train.py", "0.7", check=True)
+    lose(trained, "base", "model.pkl")
+
+    done = trained.mlrepro("diff", "base", "other")
+
+    assert done.returncode == 1
+    assert "not compared" in done.stdout
+
+
+def test_runs_without_an_artifact_cannot_be_told_apart(project):
+    for name in ("one", "two"):
+        project.mlrepro("run", "-n", name, "python", "-c", "", check=True)
+
+    done = project.mlrepro("diff", "one", "two")
+
+    assert done.returncode == 125
+    assert "no artifact" in done.stderr
+
+
+def test_a_run_that_only_prints_is_compared_by_its_code(project):
+    project.write("train.py", "print(0.5)")
+    project.commit("training")
+    project.mlrepro("run", "python", "train.py", check=True)
+
+    same = project.mlrepro("diff", "last")
+    project.write("train.py", "print(0.6)")
+    changed = project.mlrepro("diff", "last")
+
+    assert same.returncode == 0
+    assert "only code, inputs and parameters" in same.stdout
+    assert changed.returncode == 1
+
+
+def test_an_edited_input_among_many_is_noticed(project):
+    for number in range(60):
+        project.write(f"data/{number:02}.csv", str(number))
+    project.write(
+        "train.py",
+        "import glob, json\n"
+        "loss = sum(float(open(name).read()) for name in glob.glob('data/*'))\n"
+        "json.dump({'loss': loss}, open('metrics.json', 'w'))\n",
+    )
+    project.commit("training")
+    project.mlrepro("run", "python", "train.py", check=True)
+    untouched = json.loads(project.mlrepro("diff", "last", "--json").stdout)
+
+    project.write("data/57.csv", "7")
+    edited = json.loads(project.mlrepro("diff", "last", "--json").stdout)
+
+    assert untouched["inputs"] == []
+    assert [change["what"] for change in edited["inputs"]] == ["data/57.csv"]
+
+
+def test_unequal_positional_arguments_are_named(trained):
+    trained.mlrepro("run", "-n", "other", "python", "train.py", "0.7", check=True)
+
+    params = json.loads(trained.mlrepro("diff", "base", "other", "--json").stdout)["params"]
+
+    assert {
+        "what": "command",
+        "recorded": "python train.py",
+        "current": "python train.py 0.7",
+    } in params
