@@ -12,14 +12,16 @@ from typing import Any
 
 from mlrepro import documents
 from mlrepro.comparators.base import HEAD, Comparator
-from mlrepro.comparators.pairing import mask
+from mlrepro.comparators.pairing import tells_no_result
 from mlrepro.comparators.values import (
     LISTED,
     Findings,
+    is_score_name,
     is_time_name,
     relative,
     scalars_close,
     show,
+    spans_below,
 )
 from mlrepro.drift import Difference, Measure, Tolerance, Verdict
 from mlrepro.errors import ComparisonError
@@ -85,14 +87,14 @@ class _Walk:
 
     def _mappings(self, a: dict[Any, Any], b: dict[Any, Any], path: str, timed: bool) -> None:
         for key, value in a.items():
-            name, times = _join(path, key), timed or is_time_name(str(key))
+            name, times = _join(path, key), _is_timed(key, value, timed)
             if key in b:
                 self.values(value, b[key], name, timed=times)
             else:
                 self._one_sided(name, "only recorded", times)
-        for key in b:
+        for key, value in b.items():
             if key not in a:
-                self._one_sided(_join(path, key), "only rebuilt", timed or is_time_name(str(key)))
+                self._one_sided(_join(path, key), "only rebuilt", _is_timed(key, value, timed))
 
     def _one_sided(self, name: str, side: str, timed: bool) -> None:
         if timed:
@@ -135,7 +137,7 @@ class _Walk:
             self._timed(a, b, path)
         elif _is_number(a) and _is_number(b):
             self._numbers(a, b, path)
-        elif isinstance(a, str) and isinstance(b, str) and _tells_no_result(a, b):
+        elif isinstance(a, str) and isinstance(b, str) and tells_no_result(a, b):
             self.found.put_aside(f"{path}: {show(a)} → {show(b)} (a date or a path, set aside)")
         elif type(a) is type(b) and a == b:
             self.found.compared += 1
@@ -188,15 +190,6 @@ class _Walk:
         return self.found.difference(name)
 
 
-def _tells_no_result(a: str, b: str) -> bool:
-    """Say whether two unequal texts differ only by a date, a uuid or the folder they name."""
-    if a == b:
-        return False
-    if a.startswith("/") and b.startswith("/"):
-        return mask(a.rsplit("/", 1)[-1]) == mask(b.rsplit("/", 1)[-1])
-    return mask(a) == mask(b)
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -214,6 +207,13 @@ def _json_word(value: Any) -> Any:
         if value is None or isinstance(value, (bool, str))
         else value
     )
+
+
+def _is_timed(key: object, value: object, timed: bool) -> bool:
+    """Say whether a value is a time, by its own name or by that of what it lies in."""
+    name = str(key)
+    own = spans_below(name) if isinstance(value, dict) else is_time_name(name)
+    return own or (timed and not is_score_name(name))
 
 
 def _join(path: str, key: Any) -> str:

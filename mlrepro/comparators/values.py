@@ -176,6 +176,19 @@ _RESULTS = frozenset(
     survival feature features mae rmse mse mape loss error
     """)
 )
+# Below a key of these words every number is a duration: {"seconds": {"fit": 1.2, "score": 0.3}}.
+_SPANS = frozenset(
+    _words("""
+    time times timing timings seconds secs duration durations elapsed timestamp timestamps wall
+    walltime
+    """)
+)
+_SCORES = frozenset(
+    _words("""
+    auc acc accuracy f1 r2 precision recall logloss rmse rmsle mape kappa mcc gini ndcg map
+    perplexity bleu rouge iou dice likelihood aic bic
+    """)
+)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
@@ -199,6 +212,45 @@ def is_time_name(name: str) -> bool:
         return True
     head = _head(words)
     return head in _TIMES or (words[0] == "time" and words[1:2] in (["this"], ["to"], ["since"]))
+
+
+def spans_below(name: str) -> bool:
+    """Say whether what lies below a key of this name is all times: ``timing`` is, ``speed`` not."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    return is_time_name(name) and _head(words) in _SPANS
+
+
+def is_score_name(name: str) -> bool:
+    """Say whether a name is that of a measure of quality, whatever it lies below."""
+    return bool((_SCORES | _RESULTS) & {word.lower() for word in _WORD.findall(name)})
+
+
+def is_clock_name(name: str) -> bool:
+    """Say whether a column's name is that of a clock, and not of a date or time that is data.
+
+    ``created_at``, ``timestamp``, ``fit_time`` and ``train_seconds`` are; ``time``, ``date`` and
+    ``arrival_time``, which a table of results holds as well, are not.
+    """
+    words = [word.lower() for word in _WORD.findall(name)]
+    if not is_time_name(name):
+        return False
+    return _head(words) not in _DATA or bool(_CLOCKS & set(words))
+
+
+# Alone, or beside any word that is no work of a program, they are what a table is about.
+_DATA = frozenset(
+    _words("time times date dates datetime speed memory latency clock hours minutes host")
+)
+_CLOCKS = (
+    _WORKS
+    | _MOMENTS
+    | frozenset(
+        _words("""
+        start end wall walltime cpu gpu user sys elapsed process processing compute build wait
+        this since unix peak used per request response query
+        """)
+    )
+)
 
 
 def _head(words: list[str]) -> str:

@@ -233,3 +233,36 @@ def test_any_bytes_give_a_difference_or_a_comparison_error(tmp_path, data):
             assert COMPARATOR.compare(*paths, Tolerance()).verdict > Verdict.IDENTICAL
         except ComparisonError:
             pass
+
+
+def test_a_score_below_a_key_that_sounds_like_a_time_is_a_result(tmp_path):
+    a, b = tmp_path / "a.json", tmp_path / "b.json"
+    a.write_text('{"speed": {"rmse": 1.0}, "timing": {"fit": 1.0, "rmse": 2.0}}')
+    b.write_text('{"speed": {"rmse": 5.0}, "timing": {"fit": 9.0, "rmse": 2.0}}')
+
+    found = COMPARATOR.compare(a, b, Tolerance())
+
+    assert found.verdict is Verdict.DRIFTED
+    assert "speed.rmse" in found.first
+    assert [line.split(":")[0] for line in found.metadata] == ["timing.fit"]
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "after"),
+    [
+        ("predicted_date", "2024-03-01", "2025-03-01"),
+        ("horizon", "2024-03-01/2024-04-01", "2024-03-01/2024-05-01"),
+        ("predictions_md5", "9" * 32, "a" * 32),
+    ],
+)
+def test_a_date_or_a_hash_that_is_a_value_decides(tmp_path, key, before, after):
+    found = _compare(tmp_path, {"auc": 0.9, key: before}, {"auc": 0.9, key: after})
+
+    assert found.verdict is Verdict.DRIFTED
+
+
+@pytest.mark.parametrize("key", ["created_at", "timestamp", "logged_at", "date", "start_time"])
+def test_a_date_under_the_name_of_a_clock_is_set_aside(tmp_path, key):
+    found = _compare(tmp_path, {"auc": 0.9, key: "2024-03-01"}, {"auc": 0.9, key: "2025-03-01"})
+
+    assert found.verdict is Verdict.EQUIVALENT
