@@ -99,7 +99,7 @@ def binds(here: Place, record: Manifest, chosen: Chosen, room: Room) -> dict[str
     if not new or _below(prefix, record.run.root) or _is_same(prefix, new):
         return {}
     # /usr/local, say: a system's Python is no environment that could be moved.
-    if mounts.implausible(prefix) or not rooms.mentions(here, room, f"{prefix}/"):
+    if mounts.implausible(prefix) or not rooms.mentions(here, record, room, f"{prefix}/"):
         return {}
     return {prefix: Path(new)}
 

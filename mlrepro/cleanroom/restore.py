@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -10,14 +11,15 @@ from pathlib import Path, PurePosixPath
 from mlrepro import paths, plain
 from mlrepro.cleanroom.outside import Outside
 from mlrepro.cleanroom.room import Room
+from mlrepro.drift import Change
 from mlrepro.errors import ManifestError, ObjectNotFoundError, RestoreError, StoreError
 from mlrepro.manifest import STREAMS, SUFFIX, Digest, Input, Manifest, Source
-from mlrepro.stores import dvc, git, ledger, place
+from mlrepro.stores import dvc, git, ledger, place, reflink
 from mlrepro.stores.objects import Stores
 from mlrepro.stores.place import Place
 
-_LINKED_FROM = 200 * 2**20
-"""Inputs of this many bytes are linked to the read-only object where they cannot be cloned."""
+LINKED_FROM = 200 * 2**20
+"""Files of this many bytes are not copied for readers of our own."""
 _SLOW = 100 * 2**20
 """Bytes that take about a second to copy or to digest."""
 
@@ -34,11 +36,14 @@ class Restored:
         Files outside the project that are to appear at their recorded absolute path.
     notes : tuple of str
         What could not be restored and may not be needed.
+    changes : tuple of Change
+        Inputs that come with the code and that the code of HEAD has otherwise.
     """
 
     inputs: tuple[Input, ...] = ()
     binds: dict[str, Path] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
 
 
 def all_inputs(
@@ -92,9 +97,13 @@ def restore(
     room: Room,
     *,
     folders: bool = True,
+    head: bool = False,
     notify: Callable[[str], None],
 ) -> Restored:
     """Put the inputs of a run into its room, and make the folders that its outputs went to.
+
+    What lies in the room is the training's own, and writable: a clone or a copy. No path in it
+    leads to the bytes of a store or of the user.
 
     Parameters
     ----------
@@ -102,6 +111,8 @@ def restore(
         What, and where.
     folders : bool
         Whether the folders of outputs are made. No record tells whether the run found them.
+    head : bool
+        Whether the room has the code of HEAD, which may have other inputs than the record.
     notify : callable
         Takes a sentence before something slow.
 
@@ -114,6 +125,10 @@ def restore(
     try:
         fetch(here, [i.digest for i in inputs if i.digest and i.source in _KEPT], notify=notify)
         binds, absent = _put_all(here, record, inputs, room, notify)
+        changes = _changed(inputs, room)
+        if not head:
+            absent += [f"{one.path} ({one.digest}; the code has other bytes)"
+                       for one, _ in changes if not _mended(here, one, room)]  # fmt: skip
         if absent:
             raise RestoreError(f"not to be had here: {'; '.join(absent)}", hint=_HINT)
         _make_folders(record, room.root, all_=folders)
@@ -121,7 +136,31 @@ def restore(
         hint = error.hint if isinstance(error, StoreError) else ""
         raise RestoreError(f"run {record.short} cannot be restored: {error}", hint=hint) from error
     notes = _pointers(here, record, room, {i.path for i in inputs}, notify=notify)
-    return Restored(inputs, binds, tuple(notes))
+    moved = tuple(Change(one.path, str(one.digest), now) for one, now in changes if head)
+    return Restored(inputs, binds, tuple(notes), moved)
+
+
+def _changed(inputs: Iterable[Input], room: Room) -> list[tuple[Input, str]]:
+    """Return the inputs that come with the code and are otherwise there, each with its state.
+
+    A file may have changed after the snapshot of the code, and before the training read it.
+    """
+    found = []
+    for one in inputs:
+        path = room.root / one.path
+        if one.source is Source.CODE and one.digest and not path.is_dir():
+            now = place.digest(path) if path.is_file() else None
+            if now != one.digest:
+                found.append((one, str(now or "absent")))
+    return found
+
+
+def _mended(here: Place, one: Input, room: Room) -> bool:
+    """Put the recorded bytes of an input over those of the code; say whether they are here."""
+    if one.digest is None or here.stores.find(one.digest) is None:
+        return False
+    put(here.stores, one.digest, _target(room, one.path))
+    return True
 
 
 def _put_all(
@@ -174,13 +213,22 @@ def _put(here: Place, one: Input, room: Room, outside: Outside) -> list[str]:
     if one.source is Source.ELSEWHERE:
         if not is_file(here.root / one.path, one.digest):
             return [f"{one.path} ({one.digest}), which only its author has"]
-        target.symlink_to((here.root / one.path).resolve())
-        return []
+        return _copied(here.root / one.path, one, one.digest, target)
     try:
-        put(here.stores, one.digest, target, size=one.size or 0)
+        put(here.stores, one.digest, target)
     except StoreError as error:
         return [f"{one.path} ({error})"]
     return []
+
+
+def _copied(source: Path, one: Input, digest: Digest, target: Path) -> list[str]:
+    """Clone or copy a file of the user's, for a training that may write to it."""
+    mode = stat.S_IMODE(source.stat().st_mode) | stat.S_IWUSR
+    with source.open("rb") as old, paths.beside(target, mode=mode) as new:
+        if reflink.carry(old.fileno(), new.fileno())[0] == digest.value:
+            return []
+    target.unlink()
+    return [f"{one.path} ({digest}), which has just changed"]
 
 
 def _put_outside(here: Place, one: Input, digest: Digest, outside: Outside) -> list[str]:
@@ -196,14 +244,20 @@ def _put_outside(here: Place, one: Input, digest: Digest, outside: Outside) -> l
             elif one.source is Source.ELSEWHERE:
                 return [f"{one.path} ({digest}), which only its author has"]
             else:
-                put(here.stores, digest, outside.copy(place), size=one.size or 0)
+                put(here.stores, digest, outside.copy(place))
     except StoreError as error:
         return [f"{one.path} ({error})"]
     return []
 
 
 def put(stores: Stores, digest: Digest, target: Path, *, size: int = 0) -> None:
-    """Put an object at a path: cloned or copied, or linked read-only where it is large.
+    """Put an object at a path: cloned or copied.
+
+    Parameters
+    ----------
+    size : int
+        Given by readers of our own, for whom a large file is only linked. In a room nothing is:
+        a training, as root or after a `chmod`, would write through a link into the cache.
 
     Raises
     ------
@@ -214,7 +268,7 @@ def put(stores: Stores, digest: Digest, target: Path, *, size: int = 0) -> None:
     if target.is_symlink() or target.is_file():
         target.unlink()
     found = stores.find(digest)
-    if size < _LINKED_FROM or digest.is_dir or found is None or not is_file(found, digest):
+    if size < LINKED_FROM or digest.is_dir or found is None or not is_file(found, digest):
         stores.put(digest, target)
         return
     target.symlink_to(found)
@@ -240,10 +294,10 @@ def _make_folders(record: Manifest, root: Path, *, all_: bool) -> None:
             folder = paths.resolve_inside(root, artifact.path).parent
             if all_:
                 folder.mkdir(parents=True, exist_ok=True)
-    if record.run.directory:
-        folder = paths.resolve_inside(root, record.run.directory)
+    for name in (*record.folders, *filter(None, [record.run.directory])):
+        folder = paths.resolve_inside(root, name)
         if not folder.resolve().is_relative_to(root.resolve()):
-            raise ManifestError(f"{record.run.directory!r:.80} leads out of the folder")
+            raise ManifestError(f"{name!r:.80} leads out of the folder")
         folder.mkdir(parents=True, exist_ok=True)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mlrepro.cleanroom import borrowed
 from mlrepro.errors import GitError, RestoreError, StoreError
-from mlrepro.manifest import CodeState, Manifest
+from mlrepro.manifest import SUFFIX, CodeState, Manifest
 from mlrepro.stores import git, gitcall, ledger
 from mlrepro.stores.place import Place
 
@@ -108,15 +108,21 @@ def _furnished(folder: Path, record: Manifest, tree: str) -> Room:
     return room
 
 
-def mentions(here: Place, room: Room, folder: str) -> list[str]:
-    """Return the files of the recorded code in which an absolute folder is written out."""
+def mentions(here: Place, record: Manifest, room: Room, folder: str) -> list[str]:
+    """Return the files of the recorded code in which an absolute folder is written out.
+
+    What mlrepro and DVC wrote is left out, and so is what the run made: the manifest of every
+    model says where it was trained, and is nothing that a training follows.
+    """
     if not folder.startswith("/") or folder == "/":
         return []
     found = git.call(
         here.repository, "grep", "-l", "-z", "-I", "-F", "-e", folder, room.tree,
         "--", *_CODE_FILES, check=False,
     )  # fmt: skip
-    return [os.fsdecode(name).partition(":")[2] for name in found.split(b"\0") if name]
+    made = {artifact.path for artifact in record.artifacts} - {one.path for one in record.inputs}
+    names = [os.fsdecode(name).partition(":")[2] for name in found.split(b"\0") if name]
+    return [name for name in names if not (name in made or name.endswith((SUFFIX, ".dvc")))]
 
 
 def _recorded(repo: git.Repository, record: Manifest, notify: Callable[[str], None]) -> CodeState:

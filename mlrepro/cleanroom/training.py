@@ -210,7 +210,7 @@ def _naming(here: Place, record: Manifest, room: Room) -> list[str]:
     root = record.run.root
     if not root.startswith("/") or root == "/":
         return []
-    places = rooms.mentions(here, room, root)
+    places = rooms.mentions(here, record, room, root)
     named = [w for w in record.run.command[1:] if root in w]
     restored = [name for name, value in record.variables.restored.items() if root in value]
     return [*places, *named, *restored]

@@ -151,7 +151,9 @@ def _judge_one(
     if different:
         difference = _compare(here, old, _rebuilt_path(new, room, trained), room, tolerance)
     else:
-        difference = Difference(old.path, Verdict.IDENTICAL, "same bytes", compared=old.files or 1)
+        # Two empty files say nothing about a training.
+        compared = (old.files or 1) if old.size else 0
+        difference = Difference(old.path, Verdict.IDENTICAL, "same bytes", compared=compared)
     moved = new[0] if new[0] != old.path else ""
     return ArtifactDrift(old.path, old.role, old.role in DECIDING, difference, moved)
 

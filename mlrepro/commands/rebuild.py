@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ from mlrepro.errors import (
     ComparisonError,
     InconclusiveError,
     MlreproError,
+    StoreError,
     TrainingFailedError,
 )
 from mlrepro.manifest import Manifest, Package
@@ -83,19 +85,11 @@ def rebuild(
     InconclusiveError
         If the run cannot be restored, its training fails, or there is nothing to compare.
     """
-    how = how or How()
-    here = place.strict((start or Path.cwd()).resolve())
-    target = refs.resolve(here, ref, start=start, notify=notify)
-    record = target.manifest
-    trust.require(here, record, confirm)
-    try:
-        return _rebuilt(here, target, how, notify, folders=True)
-    except TrainingFailedError as error:
-        if "File exists" not in (error.hint or ""):
-            raise
-    # A folder that the room had made beforehand was in the way of a plain `os.makedirs`.
-    notify("training again: it wants to make its folders by itself")
-    return _rebuilt(here, target, how, notify, folders=False)
+    with _never_drifted():
+        here = place.strict((start or Path.cwd()).resolve())
+        target = refs.resolve(here, ref, start=start, notify=notify)
+        trust.require(here, target.manifest, confirm)
+        return _rebuilt_at_last(here, target, how or How(), notify)
 
 
 def rebuild_all(
@@ -121,9 +115,10 @@ def rebuild_all(
     UsageError
         If a REF names nothing; before anything is trained.
     """
-    here = place.strict((start or Path.cwd()).resolve())
-    for name in names:
-        refs.resolve(here, name, start=start, notify=notify)
+    with _never_drifted():
+        here = place.strict((start or Path.cwd()).resolve())
+        for name in names:
+            refs.resolve(here, name, start=start, notify=notify)
     for name in names:
         try:
             yield rebuild(name, start=start, how=how, confirm=confirm, notify=notify)
@@ -141,12 +136,41 @@ def exit_code(outcomes: Iterable[DriftReport | MlreproError], *, exact: bool = F
     return 1 if 1 in codes else max(codes, default=0)
 
 
+@contextlib.contextmanager
+def _never_drifted() -> Iterator[None]:
+    """Let no trouble of ours end with 1, which is *drifted* to `git bisect run`."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except StoreError as error:
+        raise InconclusiveError(str(error), hint=error.hint) from error
+    except OSError as error:
+        where = f" `{error.filename}`" if error.filename else ""
+        raise InconclusiveError(f"{error.strerror or error}{where}") from error
+
+
+def _rebuilt_at_last(
+    here: Place, target: Target, how: How, notify: Callable[[str], None]
+) -> DriftReport:
+    try:
+        return _rebuilt(here, target, how, notify, folders=True)
+    except TrainingFailedError as error:
+        if "File exists" not in (error.hint or ""):
+            raise
+    # A folder that the room had made beforehand was in the way of a plain `os.makedirs`.
+    notify("training again: it wants to make its folders by itself")
+    return _rebuilt(here, target, how, notify, folders=False)
+
+
 def _rebuilt(
     here: Place, target: Target, how: How, notify: Callable[[str], None], *, folders: bool
 ) -> DriftReport:
     record = target.manifest
     with rooms.opened(here, record, head=how.head, keep=how.keep_room, notify=notify) as room:
-        restored = restore.restore(here, record, room, folders=folders, notify=notify)
+        restored = restore.restore(
+            here, record, room, folders=folders, head=how.head, notify=notify
+        )
         chosen = interpreter.choose(os.environ)
         packages = _packages(here, record, notify)
         plan = training.plan(here, record, chosen, room, restored.binds)
@@ -167,6 +191,7 @@ def _rebuilt(
                 *interpreter.changes(record, packages, chosen),
                 *machine.changes(record.platform, machine.platform()),
             ),
+            inputs=restored.changes,
             notes=(*absent, *restored.notes, *trained.notes, *uncompared),
             seconds=trained.ended.seconds,
             recorded_seconds=record.run.seconds,

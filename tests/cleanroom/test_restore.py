@@ -124,28 +124,90 @@ def test_all_that_is_absent_is_named_at_once(project, record):
     assert "b.csv" in str(caught.value)
 
 
-def test_a_damaged_object_is_never_restored(project, tmp_path, monkeypatch):
+@pytest.mark.parametrize("size", [5, restore.LINKED_FROM])
+def test_a_damaged_object_is_never_restored(project, tmp_path, size):
     digest = stored(project, "right")
     stores = place.strict(project.root).stores
     path = stores.own.path(digest)
     path.chmod(0o644)
     path.write_text("wrong")
-    monkeypatch.setattr(restore, "_LINKED_FROM", 0)
 
     with pytest.raises(ObjectNotFoundError, match="damaged"):
-        restore.put(stores, digest, tmp_path / "target", size=5)
+        restore.put(stores, digest, tmp_path / "target", size=size)
 
     assert not (tmp_path / "target").exists()
 
 
-def test_a_large_input_is_linked(project, tmp_path, monkeypatch):
+def test_an_object_is_linked_for_a_reader_of_our_own_alone(project, tmp_path):
     digest = stored(project, "right")
-    monkeypatch.setattr(restore, "_LINKED_FROM", 0)
+    stores = place.strict(project.root).stores
 
-    restore.put(place.strict(project.root).stores, digest, tmp_path / "target", size=5)
+    restore.put(stores, digest, tmp_path / "target", size=restore.LINKED_FROM)
+    restore.put(stores, digest, tmp_path / "copied")
 
     assert (tmp_path / "target").is_symlink()
     assert (tmp_path / "target").read_text() == "right"
+    assert not (tmp_path / "copied").is_symlink()
+
+
+@pytest.mark.parametrize("source", [Source.STORED, Source.ELSEWHERE])
+def test_writing_to_an_input_reaches_neither_the_users_file_nor_the_cache(project, record, source):
+    digest = stored(project, "right")
+    here = place.strict(project.root)
+    mine = project.write("data.bin", "right")
+    changed = dataclasses.replace(record, sealed="", inputs=(Input("data.bin", source, digest, 5),))
+
+    with room.opened(here, changed) as opened:
+        restore.restore(here, changed, opened, notify=lambda _: None)
+        with (opened.root / "data.bin").open("r+b") as file:
+            file.write(b"wrong")
+
+    assert mine.read_text() == "right"
+    assert here.stores.find(digest).read_text() == "right"
+
+
+def test_an_input_that_the_code_has_otherwise_comes_from_the_store(project, record):
+    digest = stored(project, "as it was read")
+    here = place.strict(project.root)
+    changed = dataclasses.replace(
+        record, sealed="", inputs=(Input("train.py", Source.CODE, digest),)
+    )
+
+    with room.opened(here, changed) as opened:
+        restore.restore(here, changed, opened, notify=lambda _: None)
+        text = (opened.root / "train.py").read_text()
+
+    assert text == "as it was read"
+
+
+def test_an_input_that_neither_the_code_nor_the_store_has_is_named(project, record):
+    unknown = Input("train.py", Source.CODE, Digest("md5", "0" * 32))
+
+    with pytest.raises(RestoreError, match=r"train\.py"):
+        restored(project, record, inputs=(unknown,))
+
+
+def test_an_input_that_head_has_otherwise_is_a_change(project, record):
+    here = place.strict(project.root)
+    unknown = Input("train.py", Source.CODE, Digest("md5", "0" * 32))
+    changed = dataclasses.replace(record, sealed="", inputs=(unknown,))
+
+    with room.opened(here, changed) as opened:
+        result = restore.restore(here, changed, opened, head=True, notify=lambda _: None)
+
+    assert [change.what for change in result.changes] == ["train.py"]
+
+
+def test_empty_folders_that_the_run_listed_are_there(project, record):
+    _, files = restored(project, record, folders=("data/none",))
+
+    assert "data/none" in files
+
+
+@pytest.mark.parametrize("folder", ["out", "../x"])
+def test_no_listed_folder_leads_out_of_the_room(project, record, folder):
+    with pytest.raises((RestoreError, ManifestError)):
+        restored(project, record, folders=(folder,))
 
 
 def outside(tmp_path, record: Manifest, author: str = "/home/ann") -> Outside:

@@ -108,11 +108,12 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(project, home):
 def test_mentions_finds_the_folder_in_code(project):
     project.write("train.py", "open('/home/ann/models/data.csv')")
     project.write("notes.md", "/home/ann/models")
+    project.write("model.txt.mlrepro.yaml", "root: /home/ann/models")
     project.commit("training")
     here = place.strict(project.root)
 
     with room.opened(here, recorded(project)) as opened:
-        found = room.mentions(here, opened, "/home/ann/models")
+        found = room.mentions(here, recorded(project), opened, "/home/ann/models")
 
     assert found == ["train.py"]
     assert git.find(project.root) is not None

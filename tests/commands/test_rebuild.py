@@ -10,9 +10,12 @@ import time
 
 import pytest
 
+from mlrepro.cleanroom import mounts
+from mlrepro.commands import refs
 from mlrepro.commands.rebuild import exit_code, rebuild_all
+from mlrepro.commands.rebuild import rebuild as rebuilt
 from mlrepro.drift import DriftReport
-from mlrepro.errors import InconclusiveError, RefNotFoundError
+from mlrepro.errors import InconclusiveError, RefNotFoundError, StoreError
 from tests.commands.test_run import TRAIN
 
 LIGHTGBM = """
@@ -543,3 +546,49 @@ def test_an_unknown_ref_is_found_before_anything_is_trained(trained):
         list(rebuild_all(["last", "nothing-like-that"], notify=said.append))
 
     assert not any("training" in sentence for sentence in said)
+
+
+@pytest.mark.parametrize("name", ["done.flag", "metrics.json"])
+def test_an_empty_file_is_nothing_to_compare(project, name):
+    project.write("train.py", f"open({name!r}, 'w')")
+    project.commit()
+    project.mlrepro("run", "python", "train.py", check=True)
+
+    done = project.mlrepro("rebuild", "last")
+
+    assert done.returncode == 125
+    assert "nothing that could be compared" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "error", [StoreError("the ledger is damaged"), OSError(28, "No space left on device")]
+)
+def test_trouble_of_a_store_is_never_taken_for_a_drift(trained, monkeypatch, error):
+    def fails(*_arguments, **_options):
+        raise error
+
+    monkeypatch.chdir(trained.root)
+    monkeypatch.setattr(refs, "resolve", fails)
+
+    with pytest.raises(InconclusiveError, match=r"damaged|No space left") as caught:
+        rebuilt("last")
+
+    assert caught.value.exit_code == 125
+
+
+def test_a_manifest_in_git_names_no_folder_that_a_training_would_follow(trained, monkeypatch):
+    monkeypatch.chdir(trained.root)
+    monkeypatch.setattr(mounts, "available", lambda: False)
+
+    report = rebuilt("model.pkl")
+
+    assert str(report.verdict) == "identical"
+
+
+def test_an_input_that_head_has_otherwise_is_reported(trained):
+    trained.write("data.csv", "5\n")
+    trained.commit("other data")
+
+    _code, report = rebuild(trained, "--code", "head", "base")
+
+    assert [change["what"] for change in report["inputs"]] == ["data.csv"]
