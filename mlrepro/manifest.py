@@ -187,6 +187,12 @@ class Manifest:
         """Read the text of a manifest file; raises as `from_dict`, and where the id is absent."""
         if len(text) > LARGEST:
             raise ManifestError(f"a manifest longer than {LARGEST >> 20} MiB is not one of ours")
+        if _CONFLICT in (text.encode() if isinstance(text, str) else text):
+            raise ManifestError(
+                "the manifest holds the conflict markers of a merge",
+                hint="Take one side: `git checkout --ours` (or `--theirs`) for the model's `.dvc`, "
+                "manifest and metrics together.",
+            )
         data = documents.read_own_yaml(text)
         if isinstance(data, dict) and "id" not in data and data.get("schema") == SCHEMA:
             raise ManifestError("the manifest lacks its run id")
@@ -197,6 +203,7 @@ class Manifest:
         return next((a for a in self.artifacts if a.path == path), None)
 
 
+_CONFLICT = b"\n<<<<<<< "
 _HEADER = "# Recorded by mlrepro; `mlrepro rebuild` makes it again. Not to be edited.\n"
 
 STREAMS = {Role.STDOUT: "<stdout>", Role.STDERR: "<stderr>"}

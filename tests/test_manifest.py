@@ -130,6 +130,15 @@ def test_an_alias_bomb_is_refused_at_once():
         Manifest.from_yaml("l0: &l0 [x]\n" + "\n".join(levels))
 
 
+def test_a_merge_conflict_is_called_by_its_name():
+    text = "schema: 1\n<<<<<<< HEAD\nid: a\n=======\nid: b\n>>>>>>> side\n"
+
+    with pytest.raises(ManifestError, match="conflict markers") as caught:
+        Manifest.from_yaml(text)
+
+    assert "--theirs" in caught.value.hint
+
+
 def test_a_huge_file_is_refused_without_being_read(tmp_path):
     path = tmp_path / "m.mlrepro.yaml"
     with path.open("wb") as file:
