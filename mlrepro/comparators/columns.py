@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mlrepro.comparators.pairing import mask
+from mlrepro.comparators.pairing import tells_no_result
 from mlrepro.comparators.spread import Spread
 from mlrepro.comparators.values import Findings, is_given, scalars_close, show
 from mlrepro.drift import Tolerance
@@ -54,10 +54,10 @@ class Column:
                 numeric.append((row, s, t))
             elif s == t:
                 continue
-            elif mask(s) == mask(t):
+            elif tells_no_result(s, t):
                 self.found.compared -= 1
                 self.found.put_aside(
-                    f"row {row}, column {self.name}: {show(s)} → {show(t)} (a date, set aside)"
+                    f"row {row}, column {self.name}: {show(s)} → {show(t)} (set aside)"
                 )
             else:
                 self.words_beyond += 1

@@ -16,6 +16,7 @@ from mlrepro.comparators.pairing import tells_no_result
 from mlrepro.comparators.values import (
     LISTED,
     Findings,
+    is_moment_name,
     is_score_name,
     is_time_name,
     relative,
@@ -213,6 +214,7 @@ def _is_timed(key: object, value: object, timed: bool) -> bool:
     """Say whether a value is a time, by its own name or by that of what it lies in."""
     name = str(key)
     own = spans_below(name) if isinstance(value, dict) else is_time_name(name)
+    own = own or (isinstance(value, str) and is_moment_name(name))
     return own or (timed and not is_score_name(name))
 
 

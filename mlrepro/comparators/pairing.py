@@ -50,6 +50,28 @@ def mask(path: str) -> str:
     return path
 
 
+def tells_no_result(a: str, b: str) -> bool:
+    """Say whether two unequal texts differ only by a date or a uuid in a name, or by their folder.
+
+    A text that is a date, and nothing else, is a value like any other, and so is one hash.
+    """
+    if a == b:
+        return False
+    if a.startswith("/") and b.startswith("/"):
+        a, b = a.rsplit("/", 1)[-1], b.rsplit("/", 1)[-1]
+        return mask(a) == mask(b)
+    return mask(a) == mask(b) and not (_is_moment(a) or _HASH.fullmatch(a))
+
+
+def _is_moment(text: str) -> bool:
+    bare, count = _MOMENT.subn("", mask(text))
+    return count > 0 and not any(map(str.isalnum, bare))
+
+
+_MOMENT = re.compile("<(?:date|time|epoch)>")
+_HASH = re.compile("[0-9a-f]{32}")
+
+
 def pair(recorded: Sequence[str], rebuilt: Sequence[str]) -> list[tuple[str | None, str | None]]:
     """Match two lists of paths: equal names first, then equal masks, in their order.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from mlrepro.comparators.base import Comparator
 from mlrepro.comparators.columns import Column
-from mlrepro.comparators.values import LISTED, Findings, is_time_name
+from mlrepro.comparators.values import LISTED, Findings, is_clock_name
 from mlrepro.drift import Difference, Measure, Tolerance
 from mlrepro.errors import ComparisonError
 
@@ -163,7 +163,7 @@ def _tables(name: str, a: _Table, b: _Table, tolerance: Tolerance) -> Difference
     _compare_headers(a, b, found)
     common = [(i, b.header.index(n), n) for i, n in enumerate(a.header) if n in set(b.header)]
     comparison = _Comparison(
-        [(i, j, Column(n, tolerance, timed=is_time_name(n))) for i, j, n in common],
+        [(i, j, Column(n, tolerance, timed=is_clock_name(n))) for i, j, n in common],
         (len(a.header), len(b.header)),
     )
     rows = itertools.zip_longest(a.rows, b.rows)

@@ -214,6 +214,12 @@ def is_time_name(name: str) -> bool:
     return head in _TIMES or (words[0] == "time" and words[1:2] in (["this"], ["to"], ["since"]))
 
 
+def is_moment_name(name: str) -> bool:
+    """Say whether a text of this name tells when something was done: ``saved``, ``dateCreated``."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    return bool(words) and words[-1] in _MOMENTS and not _RESULTS & set(words)
+
+
 def spans_below(name: str) -> bool:
     """Say whether what lies below a key of this name is all times: ``timing`` is, ``speed`` not."""
     words = [word.lower() for word in _WORD.findall(name)]

@@ -256,13 +256,17 @@ def test_a_score_below_a_key_that_sounds_like_a_time_is_a_result(tmp_path):
     ],
 )
 def test_a_date_or_a_hash_that_is_a_value_decides(tmp_path, key, before, after):
-    found = _compare(tmp_path, {"auc": 0.9, key: before}, {"auc": 0.9, key: after})
+    documents = (json.dumps({"auc": 0.9, key: value}) for value in (before, after))
+
+    found = _compare(tmp_path, *documents)
 
     assert found.verdict is Verdict.DRIFTED
 
 
 @pytest.mark.parametrize("key", ["created_at", "timestamp", "logged_at", "date", "start_time"])
 def test_a_date_under_the_name_of_a_clock_is_set_aside(tmp_path, key):
-    found = _compare(tmp_path, {"auc": 0.9, key: "2024-03-01"}, {"auc": 0.9, key: "2025-03-01"})
+    documents = (json.dumps({"auc": 0.9, key: value}) for value in ("2024-03-01", "2025-03-01"))
+
+    found = _compare(tmp_path, *documents)
 
     assert found.verdict is Verdict.EQUIVALENT

@@ -138,3 +138,43 @@ def test_any_bytes_give_a_difference_or_a_comparison_error(tmp_path, data):
         COMPARATOR.compare(tmp_path / "a.csv", tmp_path / "b.csv", Tolerance())
     except ComparisonError:
         pass
+
+
+@pytest.mark.parametrize(
+    ("column", "before", "after"),
+    [
+        ("date", "2024-03-01", "2025-03-01"),
+        ("predicted_date", "2024-03-01T12:00:00Z", "2025-03-01T12:00:00Z"),
+        ("time", "10", "15"),
+        ("time", "10:15:00", "10:45:00"),
+        ("arrival_time", "10.5", "15.5"),
+        ("date", "20240301", "20250301"),
+        ("", "2024-03-01", "2024-04-01"),
+    ],
+)
+def test_dates_and_times_that_a_table_is_about_decide(tmp_path, column, before, after):
+    rows = "{0},pred\n{1},0.5\n{1},0.7\n"
+
+    found = _compare(tmp_path, rows.format(column, before), rows.format(column, after))
+
+    assert found.verdict is Verdict.DRIFTED
+    assert before in found.first
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["created_at", "logged_at", "timestamp", "elapsed", "duration", "train_seconds", "wall_time",
+     "start_time", "end_time", "mean_fit_time", "cpu_time_user", "time_this_iter_s", "run_id"],
+)  # fmt: skip
+def test_columns_of_clocks_are_set_aside(tmp_path, column):
+    found = _compare(tmp_path, f"{column},pred\n10,1\n", f"{column},pred\n15,1\n")
+
+    assert found.verdict is Verdict.EQUIVALENT
+
+
+def test_a_cell_that_names_a_dated_file_is_set_aside(tmp_path):
+    rows = "file,pred\nout/{}/fold.csv,0.5\n"
+
+    found = _compare(tmp_path, rows.format("2026-11-21"), rows.format("2026-11-22"))
+
+    assert found.verdict is Verdict.EQUIVALENT
