@@ -9,6 +9,8 @@ from pathlib import Path
 
 from mlrepro.errors import MlreproError
 
+_HINT = "A mistake of mlrepro's own: set MLREPRO_TRACEBACK=1 to see where, and report it."
+
 
 def entry() -> None:
     """Do what the hook named by the first argument does, and exit as git expects."""
@@ -31,6 +33,12 @@ def main(arguments: Sequence[str]) -> int:
         _say(("" if is_check else "warning: ") + str(error), error.hint)
     except OSError as error:
         _say(f"{error.strerror or error} `{error.filename or ''}`", None)
+    except Exception as error:  # a mistake of ours must not cost anybody a commit
+        if "MLREPRO_TRACEBACK" in os.environ:
+            raise
+        what = " ".join(str(error).split())
+        _say(f"warning: the commit was not checked: {type(error).__name__}: {what}", _HINT)
+        return 0
     # A message without its trailer is no reason to lose a commit, and `--no-verify` would not help.
     return 1 if is_check else 0
 

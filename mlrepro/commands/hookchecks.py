@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from mlrepro import plain
 from mlrepro.commands import hookcode, staged
 from mlrepro.commands.hook import Finding, HookReport
 from mlrepro.commands.hooknames import is_allowed, looks_like_model, may_be_model, shown
 from mlrepro.commands.staged import Change
 from mlrepro.errors import ManifestError, MlreproError, RefNotFoundError
-from mlrepro.manifest import LARGEST, SUFFIX, Digest, Kept, Manifest, Role, Source
+from mlrepro.manifest import LARGEST, SUFFIX, Digest, Input, Kept, Manifest, Role, Source
 from mlrepro.stores import git, ledger, objects
 from mlrepro.stores.dvcconfig import cache_dir, is_shared
 from mlrepro.stores.dvcfiles import SUFFIX as DVC
@@ -314,7 +316,10 @@ def _lost(desk: _Desk, record: Manifest) -> list[str]:
         gone = [n for n in (code.snapshot, code.tree) if n and not git.has(desk.repo, n)]
         lost += ["its code"] if gone else []
     wanted = [a.digest for a in record.artifacts if a.kept is not Kept.NOWHERE]
-    wanted += [i.digest for i in record.inputs if i.source is Source.STORED and i.digest]
+    try:
+        wanted += _stored_inputs(desk, record)
+    except (MlreproError, ValueError):
+        lost.append("its list of inputs")
     try:
         absent = desk.stores.missing(wanted)
     except MlreproError:
@@ -323,6 +328,15 @@ def _lost(desk: _Desk, record: Manifest) -> list[str]:
         word = "object" if len(absent) == 1 else "objects"
         lost.append(f"{len(absent)} {word} ({absent[0]})")
     return lost
+
+
+def _stored_inputs(desk: _Desk, record: Manifest) -> list[Digest]:
+    """Return what the stores have to hold; a manifest shows only the first of many inputs."""
+    inputs: Iterable[Input] = record.inputs
+    if "inputs" in record.lists and desk.entry(record.id):
+        data = json.loads(ledger.listing(desk.repo, record, "inputs"))
+        inputs = [plain.load(Input, one, where="input") for one in data]
+    return [i.digest for i in inputs if i.source is Source.STORED and i.digest]
 
 
 def _weights(desk: _Desk, model: _Model, wanted: Digest | None) -> Digest | None:

@@ -7,6 +7,7 @@ what is shown here has to be enough, not everything.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -95,10 +96,21 @@ def _recorded(
     for tip in tips:
         folder = f"{tip}:runs/{month}/{day}/{run[:2]}/{run}"
         if staged.names(repo, [f"{folder}/manifest.yaml"]) == [manifest]:
-            (data,) = git.read_objects(repo, [f"{folder}/manifest.json"])
+            names = [f"{folder}/manifest.json", f"{folder}/inputs.json"]
+            data, inputs = git.read_objects(repo, names)
             found: dict[str, Any] = json.loads(data or b"{}")
-            return found
+            return _with_all_inputs(found, inputs)
     return None
+
+
+def _with_all_inputs(record: dict[str, Any], listed: bytes | None) -> dict[str, Any] | None:
+    """Put all inputs into a record that shows only some; None where their list is not sound."""
+    listing = record.get("lists", {}).get("inputs")
+    if listing is None:
+        return record
+    if f"sha256:{hashlib.sha256(listed or b'').hexdigest()}" != listing["digest"]:
+        return None
+    return {**record, "inputs": json.loads(listed or b"[]")}
 
 
 def _is_whole(repo: Repository, cache: Path, record: Mapping[str, Any] | None) -> bool:

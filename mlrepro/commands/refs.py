@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlrepro import manifest
-from mlrepro.errors import ManifestError, RefNotFoundError, StoreError
-from mlrepro.manifest import SUFFIX, Manifest
-from mlrepro.stores import git, ledger
-from mlrepro.stores.place import Place
+from mlrepro.errors import ManifestError, MlreproError, RefNotFoundError, StoreError
+from mlrepro.manifest import STREAMS, SUFFIX, Manifest
+from mlrepro.stores import dvc, git, ledger
+from mlrepro.stores.place import Place, digest
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,24 @@ def _of_file(here: Place, beside: Path, artifact: Path) -> Target:
         raise RefNotFoundError(f"`{artifact.name}` lies outside the project's folder")
     name = artifact.relative_to(here.root).as_posix()
     if record.artifact(name) is None:
+        name = _earlier_name(artifact, record)
+    if not name:
         raise ManifestError(
-            f"{beside.name} is the manifest of another file: its run made no `{name}`",
+            f"{beside.name} is the manifest of another file: its run made no `{artifact.name}`",
             hint="Was it copied or renamed? `git log --follow` on the manifest tells.",
         )
     return Target(record, name)
+
+
+def _earlier_name(path: Path, record: Manifest) -> str:
+    """Return the artifact that a file was before it was renamed, as its bytes or pointer tell."""
+    try:
+        pointer = path.with_name(f"{path.name}.dvc")
+        found = dvc.read_pointer(pointer).digest if _is_file(pointer) else digest(path)
+    except (OSError, MlreproError):
+        return ""
+    made = [a.path for a in record.artifacts if a.digest == found and a.path not in _PRINTED]
+    return made[0] if len(made) == 1 else ""
+
+
+_PRINTED = frozenset(STREAMS.values())

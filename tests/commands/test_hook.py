@@ -12,17 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from mlrepro import manifest
+from mlrepro import documents, githook, manifest, plain
 from mlrepro.commands import hook, hookchecks, staged
 from mlrepro.errors import ConfigError, RefusedError
 from mlrepro.manifest import (
     Artifact,
     CodeState,
     Digest,
+    Input,
     Kept,
+    Listing,
     Manifest,
     Role,
     Run,
+    Source,
     Status,
 )
 from mlrepro.stores import dvc, git, ledger
@@ -393,6 +396,42 @@ def _objects(project, made):
     here = dvc.stores(project.root)
     while place := here.find(made.artifacts[0].digest):
         yield place
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_an_input_that_only_the_list_names_has_to_be_there(project, is_lost):
+    stores = dvc.stores(project.root)
+    kept = [stores.add_bytes(f"{number}".encode()) for number in range(60)]
+    inputs = [
+        Input(f"data/{number}.csv", Source.STORED, one.digest, one.size)
+        for number, one in enumerate(kept)
+    ]
+    data = documents.canonical_json([plain.dump(one) for one in inputs])
+    listing = Listing(Digest("sha256", hashlib.sha256(data).hexdigest()), len(inputs))
+    project.write("train.py", "print('train')\n")
+    project.commit("code")
+    made = record(project, in_ledger=False, inputs=tuple(inputs[:40]), lists={"inputs": listing})
+    ledger.append(git.open_repository(project.root), made, {"inputs": data})
+    add(project, ".")
+    if is_lost:
+        stores.find(kept[57].digest).unlink()
+
+    report = check(project)
+
+    assert bool(report.refusals) is is_lost
+    assert not is_lost or "1 object" in report.refusals[0].sentence
+
+
+def test_a_mistake_of_ours_lets_the_commit_through_with_a_warning(trained, monkeypatch, capsys):
+    monkeypatch.setattr(hook, "check", lambda *_, **__: {}["absent"])
+    monkeypatch.setattr(hook, "trailers", lambda *_, **__: {}["absent"])
+
+    codes = [githook.main(["pre-commit"]), githook.main(["prepare-commit-msg", "message"])]
+
+    assert codes == [0, 0]
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in lines[::2]] == ["mlrepro"] * 2
+    assert "not checked: KeyError" in lines[0]
 
 
 def test_a_run_of_this_clone_that_lost_its_code_is_refused(project):
