@@ -17,7 +17,7 @@ import click
 
 from mlrepro.errors import InternalError, MlreproError, UsageError
 
-_EPILOG_EXIT = "\b\nExit codes: {}"
+_EPILOG_EXIT = "Exit codes: {}"
 
 
 def entry() -> None:

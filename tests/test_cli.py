@@ -1,5 +1,7 @@
 """The command line: help, exit codes, and one sentence for a mistake."""
 
+import re
+
 import click
 import pytest
 
@@ -28,18 +30,41 @@ def leaves(cls=errors.MlreproError):
 
 
 def test_the_tree_of_errors_is_drawn_as_it_is():
-    drawn = errors.__doc__
+    drawn = dict(re.findall(r"(\w+Error) *([0-9]*)", errors.__doc__))
 
-    ours = [cls for cls in leaves() if cls.__module__ == "mlrepro.errors"]
+    ours = {cls for cls in leaves() if cls.__module__ == "mlrepro.errors"}
 
-    assert all(cls.__name__ in drawn for cls in ours)
+    assert drawn.keys() == {cls.__name__ for cls in ours}
+    for cls in ours:
+        code = drawn[cls.__name__] or str(cls.__base__.exit_code)
+        assert code == str(cls.exit_code), cls
 
 
-def test_help_of_every_command_fits_a_narrow_terminal(project):
-    for name in cli.main.commands:
-        done = project.mlrepro(name, "--help", env={"COLUMNS": "60"}, check=True)
+def test_an_error_stands_in_the_drawing_below_the_one_that_it_is():
+    above: list[tuple[int, type]] = []
+    for line in errors.__doc__.splitlines():
+        if found := re.match(r"([ │├└─]*)(\w+Error)\b", line):
+            indent, cls = len(found[1]), getattr(errors, found[2])
+            above = [(depth, one) for depth, one in above if depth < indent]
 
-        assert done.stdout.startswith("Usage:")
+            assert cls.__base__ is (above[-1][1] if above else Exception)
+
+            above.append((indent, cls))
+
+
+@pytest.mark.parametrize("command", list(commands()))
+def test_help_of_every_command_fits_a_terminal_of_80_columns(command):
+    with click.Context(command, info_name="mlrepro", terminal_width=80) as context:
+        lines = command.get_help(context).splitlines()
+
+    assert lines[0].startswith("Usage:")
+    assert [line for line in lines if len(line) > 80] == []
+
+
+def test_help_of_the_command_line_itself_fits_too(project):
+    done = project.mlrepro("--help", env={"COLUMNS": "80"}, check=True)
+
+    assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 def test_a_mistake_of_ours_is_no_verdict(project, monkeypatch):
