@@ -87,10 +87,43 @@ def command(record: Manifest, chosen: Chosen, room: Room) -> list[str]:
         link = paths.resolve_inside(room.root, inner)
         if not os.path.lexists(link):
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(Path(chosen.environment.prefix or sys.prefix))
+            link.symlink_to(_folder(chosen))
     if words[0].startswith("/"):
         words[0] = _mapped(words[0], prefix, record, chosen)
     return words
+
+
+def inner_binds(
+    record: Manifest, chosen: Chosen, room: Room, shown: Mapping[str, Path]
+) -> dict[str, Path]:
+    """Show the chosen environment where the recorded one lay inside the project.
+
+    Only where something is shown anyway. `command` would make a symlink there, which would lead
+    to itself where the room is shown over the project of the chosen environment.
+    """
+    inner = _below(record.environment.prefix, record.run.root)
+    if not inner or not shown:
+        return {}
+    link = paths.resolve_inside(room.root, inner)
+    if os.path.lexists(link):
+        return {}
+    link.mkdir(parents=True)
+    tops = [str(room.root), *(place for place, source in shown.items() if source == room.root)]
+    return {os.path.join(top, inner): _folder(chosen) for top in tops}
+
+
+def folders(chosen: Chosen) -> tuple[Path, ...]:
+    """Return the folders of the chosen environment that a training needs."""
+    return (_folder(chosen), Path(chosen.executable).parents[1])
+
+
+def own_folders() -> tuple[Path, ...]:
+    """Return the folders that mlrepro itself, and its probe, run from."""
+    return (Path(sys.prefix), Path(__file__).resolve().parents[2])
+
+
+def _folder(chosen: Chosen) -> Path:
+    return Path(chosen.environment.prefix or sys.prefix)
 
 
 def binds(here: Place, record: Manifest, chosen: Chosen, room: Room) -> dict[str, Path]:
@@ -130,6 +163,8 @@ def strangers(
     found = {}
     for one in started:
         prefix = one.prefix
+        if _is_same(prefix, chosen.environment.prefix):
+            continue
         for place, source in binds.items():
             if prefix == place or _below(prefix, place):
                 prefix = str(source / _below(prefix, place))

@@ -6,15 +6,14 @@ import os
 import re
 import signal
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlrepro import process
 from mlrepro.capture import observers, outputs, variables
-from mlrepro.capture.observation import Observation, Read, Write
 from mlrepro.capture.outputs import Output
-from mlrepro.cleanroom import borrowed, interpreter, mounts
+from mlrepro.cleanroom import borrowed, interpreter, mounts, shelter
 from mlrepro.cleanroom import room as rooms
 from mlrepro.cleanroom.interpreter import Chosen
 from mlrepro.cleanroom.room import Room
@@ -64,12 +63,21 @@ class Plan:
         The environment that it is to run in.
     binds : dict of str to Path
         Absolute folders and files that are to show something else.
+    top : str
+        What the room is called inside.
+    outer : tuple of str
+        The folders that the room stands for: the user's, and the recorded one.
+    keep : tuple of Path
+        What stays to be seen although it lies in one of them.
     """
 
     command: list[str]
     cwd: str
     chosen: Chosen
     binds: Mapping[str, Path] = field(default_factory=dict)
+    top: str = ""
+    outer: tuple[str, ...] = ()
+    keep: tuple[Path, ...] = ()
 
 
 def plan(
@@ -92,16 +100,35 @@ def plan(
     environment = interpreter.binds(here, record, chosen, room)
     naming = _naming(here, record, room)
     binds = {**outside, **environment, **({record.run.root: room.root} if naming else {})}
-    if binds:
-        why = _not_over_home(here, binds) or mounts.refusal(binds)
-        if why:
-            raise RestoreError(
-                f"{_what(naming, binds)}, and the clean room cannot be shown there: {why}",
-                hint="Use paths relative to the script, or allow user namespaces.",
-            )
+    keep = (*interpreter.folders(chosen), here.repository.common_dir / "objects")
+    binds = _sheltered(here, record, room, binds, naming, keep)
+    binds.update(interpreter.inner_binds(record, chosen, room, binds))
     top = record.run.root if naming else str(room.root)
     cwd = os.path.join(top, record.run.directory).rstrip("/")
-    return Plan(interpreter.command(record, chosen, room), cwd, chosen, binds)
+    command = interpreter.command(record, chosen, room)
+    return Plan(command, cwd, chosen, binds, top, shelter.roots(here, record), keep)
+
+
+def _sheltered(
+    here: Place,
+    record: Manifest,
+    room: Room,
+    binds: Mapping[str, Path],
+    naming: list[str],
+    keep: Sequence[Path],
+) -> dict[str, Path]:
+    """Add the user's own folder to what must be bound, where that is possible."""
+    why: str | None = _not_over_home(here, binds)
+    places = shelter.places(here, record, room, (*interpreter.own_folders(), *keep))
+    wanted = {**dict.fromkeys(places, room.root), **binds}
+    if not why and wanted and mounts.refusal(wanted) is None:
+        return wanted
+    if binds and (why := why or mounts.refusal(binds)):
+        raise RestoreError(
+            f"{_what(naming, binds)}, and the clean room cannot be shown there: {why}",
+            hint="Use paths relative to the script, or allow user namespaces.",
+        )
+    return dict(binds)
 
 
 def train(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> Trained:
@@ -125,12 +152,13 @@ def train(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> Trained
     """
     log = room.work / "log"
     log.mkdir()
-    shown = record.run.root if record.run.root in plan.binds else ""
+    shown = next((place for place in _shown(record, plan) if place in plan.binds), "")
     observer = observers.choose("auto", log=log, root=room.root, command=plan.command, shown=shown)
     environ = _environ(record, plan, room, threads=threads)
     command, cwd = _fed(record, plan.command, room), Path(plan.cwd)
     if plan.binds:
-        command, cwd = mounts.wrap(command, binds=plan.binds, cwd=plan.cwd), room.root
+        command = mounts.wrap(command, binds=plan.binds, cwd=plan.cwd, keep=plan.keep)
+        cwd = room.root
     try:
         ended = process.execute(
             command,
@@ -150,14 +178,20 @@ def train(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> Trained
             borrowed.remove(room.temporary.resolve())
     observation = observer.finish()
     _expect_the_same_end(record, ended, room)
+    own = (str(room.folder), *map(str, interpreter.folders(plan.chosen)))
     made, unclaimed = outputs.find(room.root, observation)
     notes = (
         *unclaimed,
-        *_strays(observation, record, room, plan),
+        *shelter.strays(observation, plan.outer, plan.binds, own),
         *interpreter.strangers(observation.interpreters, plan.chosen, plan.binds),
         *_of_end(record, ended),
     )
     return Trained(ended, made, room.work / "stdout", room.work / "stderr", notes)
+
+
+def _shown(record: Manifest, plan: Plan) -> tuple[str, ...]:
+    """Return where the training may see the room, its own folder there first."""
+    return (plan.top, *plan.outer, record.run.root)
 
 
 _ENVIRONMENT = "Activate the environment that the model is to be trained in."
@@ -238,6 +272,8 @@ def _environ(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> dict
     )
     if not threads:
         environ.update({n: v for n, v in os.environ.items() if _COUNTS.match(n)})
+    if path := environ.get("PYTHONPATH"):
+        environ["PYTHONPATH"] = shelter.search_path(path, plan.outer, room, plan.top)
     return {
         **environ,
         "PATH": interpreter.search_path(plan.chosen, environ.get("PATH", os.defpath)),
@@ -278,6 +314,12 @@ def _expect_the_same_end(record: Manifest, ended: Ended, room: Room) -> None:
     as_recorded = (run.exit_code, run.signal) == (ended.exit_code, ended.signal)
     if ended.exit_code == 0 or (as_recorded and run.status is not Status.COMPLETED):
         return
+    said = _tail(room.work / "stderr").rpartition("\n")[2]
+    if ended.exit_code in (126, 127) and said.startswith("mlrepro: `"):  # from _enter
+        raise TrainingFailedError(
+            f"the command does not start in the clean room: {said.removeprefix('mlrepro: ')}",
+            hint=_ENVIRONMENT,
+        )
     how = f"signal {ended.signal}" if ended.signal else f"exit code {ended.exit_code}"
     last = _tail(room.work / "stderr") or _tail(room.work / "stdout")
     raise TrainingFailedError(
@@ -296,15 +338,3 @@ def _tail(path: Path) -> str:
         return ""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[^\n\t -~\u00a0-\U0010ffff]", "", text)
     return "\n".join(text.strip().splitlines()[-_TAIL:])
-
-
-def _strays(observation: Observation, record: Manifest, room: Room, plan: Plan) -> list[str]:
-    """Name what was touched in the author's folder instead of the room."""
-    root = record.run.root
-    if root in plan.binds or not root.startswith("/") or root == "/":
-        return []
-    touched: list[Read | Write] = [*observation.reads, *observation.writes]
-    strays = sorted({t.path for t in touched if t.path.startswith(f"{root}/")})
-    if not strays or str(room.root).startswith(f"{root}/"):
-        return []
-    return [f"the training reached out of the clean room: {', '.join(strays[:3])}"]
