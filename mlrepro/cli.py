@@ -248,7 +248,7 @@ main.add_command(_alias(rebuild), "rerun")
     epilog=_example(
         "mlrepro diff model.txt",
         "mlrepro diff baseline last",
-        codes="0 the same · 1 different · 2 usage",
+        codes="0 the same · 1 different · 2 usage · 125 could not be told",
     ),
 )
 @click.argument("a")
