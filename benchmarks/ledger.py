@@ -48,6 +48,7 @@ def filled(root: Path, runs: int, per_day: int, place: Callable[[Manifest], str]
         stream.write(f"commit {ref}\ncommitter x <x> 0 +0000\ndata 0\n".encode())
         for number in range(runs):
             manifest = made(number, per_day)
+            writers.note_own(repo, manifest.id)
             for name, data in (
                 ("manifest.json", documents.canonical_json(manifest.to_dict())),
                 ("manifest.yaml", b"# as long as the JSON\n" * 60),
