@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator, Mapping
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlrepro.capture import inputs
+from mlrepro import manifest
+from mlrepro.capture import checkedout, inputs
 from mlrepro.cleanroom import restore
 from mlrepro.cleanroom.outside import Outside
 from mlrepro.commands import refs
 from mlrepro.errors import MlreproError, RefNotFoundError, RestoreError
-from mlrepro.manifest import SUFFIX, Artifact, Digest, Input, Kept, Manifest, Source
+from mlrepro.manifest import SUFFIX, Artifact, Digest, Input, Kept, Manifest, Source, Status
 from mlrepro.stores import dvc, git, ledger
 from mlrepro.stores.place import Place, digest, strict
 from mlrepro.stores.statcache import StatCache
@@ -24,14 +26,19 @@ class State(enum.Enum):
     """What verification found of one thing."""
 
     OK = "ok"
-    DRIFTED = "drifted"  # it is here, with other bytes
+    EDITED = "edited"  # an input that the working tree has otherwise; the recorded bytes are here
+    DRIFTED = "drifted"  # what the run made is here, with other bytes
     ABSENT = "absent"  # not here, but to be had
     LOST = "lost"  # neither here nor on a remote
+    INTERRUPTED = "interrupted"  # a run that no training can repeat
+
+
+_FINE = (State.OK, State.EDITED, State.ABSENT)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing of a run: ``artifact``, ``input``, ``code`` or ``pointer``."""
+    """One thing of a run: ``run``, ``artifact``, ``object``, ``input``, ``code`` or ``pointer``."""
 
     kind: str
     path: str
@@ -49,8 +56,11 @@ class Verified:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is drifted or lost."""
-        return all(f.state in (State.OK, State.ABSENT) for f in self.findings)
+        """Whether the run can be rebuilt, and what it made is as it made it.
+
+        An edited input is in nobody's way: a rebuild takes the recorded bytes.
+        """
+        return all(f.state in _FINE for f in self.findings)
 
 
 def verify(
@@ -108,6 +118,7 @@ def _verify_one(
     with here.statcache() as cache:
         looking = _Looking(here, cache, notify, others)
         findings = [
+            *_run(record),
             *_code(here, record),
             *_artifacts(looking, record),
             *_inputs(looking, record),
@@ -165,6 +176,16 @@ class _Looking:
         return all(path is not None and self.holds(path, name) for path, name in found)
 
 
+_ASKED_TO_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL, signal.SIGQUIT)
+
+
+def _run(record: Manifest) -> Iterator[Finding]:
+    """Name a run that was stopped from outside: no training can be stopped at the same point."""
+    run = record.run
+    if run.status is Status.INTERRUPTED and (run.signal is None or run.signal in _ASKED_TO_END):
+        yield Finding("run", record.short, State.INTERRUPTED)
+
+
 def _code(here: Place, record: Manifest) -> Iterator[Finding]:
     if record.code is None:
         yield Finding("code", "not recorded", State.LOST)
@@ -188,7 +209,7 @@ def _artifacts(looking: _Looking, record: Manifest) -> Iterator[Finding]:
         if in_tree:
             yield Finding("artifact", artifact.path, State.OK if same else State.DRIFTED)
         if artifact.kept is Kept.POINTER:
-            yield from _pointer(looking, artifact)
+            yield from _pointer(looking, record, artifact)
         if artifact.kept is Kept.GIT and same:
             continue
         if not looking.stored(artifact.digest):
@@ -198,14 +219,25 @@ def _artifacts(looking: _Looking, record: Manifest) -> Iterator[Finding]:
             yield Finding("artifact", artifact.path, State.OK)
 
 
-def _pointer(looking: _Looking, artifact: Artifact) -> Iterator[Finding]:
+def _pointer(looking: _Looking, record: Manifest, artifact: Artifact) -> Iterator[Finding]:
     path = looking.here.root / f"{artifact.path}.dvc"
+    name = f"{artifact.path}.dvc"
     try:
         pointer = dvc.read_pointer(path)
     except (OSError, MlreproError):
+        if _stands_beside(looking.here, record, artifact):
+            yield Finding("pointer", name, State.DRIFTED if path.exists() else State.LOST)
         return
     if pointer.digest != artifact.digest and str(pointer.digest) not in looking.others:
-        yield Finding("pointer", f"{artifact.path}.dvc", State.DRIFTED)
+        yield Finding("pointer", name, State.DRIFTED)
+
+
+def _stands_beside(here: Place, record: Manifest, artifact: Artifact) -> bool:
+    """Say whether the working tree has the run's manifest, so that it should have the pointer."""
+    try:
+        return manifest.read(manifest.beside(here.root / artifact.path)).id == record.id
+    except (OSError, MlreproError):
+        return False
 
 
 def _inputs(looking: _Looking, record: Manifest) -> Iterator[Finding]:
@@ -214,18 +246,47 @@ def _inputs(looking: _Looking, record: Manifest) -> Iterator[Finding]:
     except RestoreError:
         yield Finding("input", "the list of inputs", State.LOST)
         return
+    wrong = _not_in_code(looking, record, found)
     for one in found:
         if one.digest is None:
             yield Finding("input", f"{one.path} ({one.grade.value})", State.LOST)
         elif one.source is not Source.CODE:
             yield Finding("input", one.path, *_availability(looking, record, one, one.digest))
+        elif one.path in wrong:
+            yield Finding("input", one.path, State.LOST)
+        elif _is_edited(looking, record, one, one.digest):
+            yield Finding("input", one.path, State.EDITED)
+
+
+def _not_in_code(looking: _Looking, record: Manifest, inputs: Iterable[Input]) -> frozenset[str]:
+    """Return the inputs that should come with the code, and that neither it nor a store has."""
+    repo, code = looking.here.repository, record.code
+    read = {i.path: i.digest for i in inputs if i.source is Source.CODE and i.digest}
+    if code is None or not read or not git.has(repo, f"{code.tree}^{{tree}}"):
+        return frozenset()
+    tree = git.files(repo, code.tree)
+    blobs = {path: entry.name for path, entry in tree.items() if entry.mode.startswith("100")}
+    files = {path: one for path, one in read.items() if not one.is_dir}
+    wrong = checkedout.differing(repo, blobs, files) | (files.keys() - tree.keys())
+    return frozenset(path for path in wrong if not looking.stored(read[path]))
+
+
+def _is_edited(looking: _Looking, record: Manifest, one: Input, wanted: Digest) -> bool:
+    """Say whether the working tree has other bytes, which no run has put there."""
+    path = looking.here.root / one.path
+    if one.path.startswith("/") or not path.exists() or looking.holds(path, wanted):
+        return False
+    own = record.artifact(one.path)  # a file that the run read, and wrote later
+    made = own is not None and looking.holds(path, own.digest)
+    return not made and not looking.is_anothers(path, record)
 
 
 def _availability(
     looking: _Looking, record: Manifest, one: Input, wanted: Digest
 ) -> tuple[State, str]:
     if one.source is not Source.ELSEWHERE and looking.stored(wanted):
-        return State.OK, ""
+        edited = _is_edited(looking, record, one, wanted)
+        return State.EDITED if edited else State.OK, ""
     places = [str(looking.here.root / one.path)]
     if one.path.startswith("/"):
         places = Outside(record, looking.here.root).places(one.path)

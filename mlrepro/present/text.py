@@ -31,9 +31,11 @@ _STYLES = {
 }
 _STATES = {
     State.OK: "green",
+    State.EDITED: "yellow",
     State.DRIFTED: "bold red",
     State.ABSENT: "yellow",
     State.LOST: "bold red",
+    State.INTERRUPTED: "bold red",
 }
 _MOST_METADATA = 6
 _MOST_CHILDREN = 8

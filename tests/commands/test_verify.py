@@ -2,9 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
+from mlrepro.commands import verify
+from mlrepro.manifest import Digest
+from mlrepro.stores import ledger
+from mlrepro.stores.place import strict
 from tests.commands.test_run import TRAIN
 
 
@@ -65,6 +70,22 @@ def test_a_run_is_found_by_path_id_prefix_name_and_last(trained):
         shown = json.loads(trained.mlrepro("show", ref, "--json", check=True).stdout)
 
         assert shown["id"] == run_id
+
+
+def test_a_model_that_was_renamed_with_its_manifest_is_found(trained):
+    for suffix in ("", ".dvc", ".mlrepro.yaml"):
+        (trained.root / f"model.pkl{suffix}").rename(trained.root / f"best.pkl{suffix}")
+    run_id = json.loads(trained.mlrepro("show", "last", "--json", check=True).stdout)["id"]
+
+    shown = json.loads(trained.mlrepro("show", "best.pkl", "--json", check=True).stdout)
+    (trained.root / "best.pkl.dvc").unlink()
+    (trained.root / "best.pkl").unlink()
+    trained.write("best.pkl", "another model")
+    other = trained.mlrepro("show", "best.pkl")
+
+    assert shown["id"] == run_id
+    assert other.returncode == 2
+    assert "manifest of another file" in other.stderr
 
 
 def test_diff_with_the_working_tree_names_what_changed(trained):
@@ -139,3 +160,62 @@ def test_what_other_runs_made_is_no_code(trained):
     code = json.loads(trained.mlrepro("diff", "base", "--json").stdout)["code"]
 
     assert [change["what"] for change in code] == ["other.py"]
+
+
+def test_an_edited_input_is_named_and_in_nobodys_way(project):
+    project.write("train.py", TRAIN)
+    project.commit("training")
+    project.write("data.csv", "1\n2\n3\n")
+    project.mlrepro("run", "python", "train.py", check=True)
+    project.write("data.csv", "1\n2\n4\n")
+
+    done = project.mlrepro("verify", "last")
+
+    assert done.returncode == 0
+    assert re.search(r"data.csv +edited", done.stdout)
+
+
+def test_an_edited_input_that_git_holds_is_named_too(trained):
+    trained.write("data.csv", "1\n2\n4\n")
+
+    done = trained.mlrepro("verify", "last")
+
+    assert done.returncode == 0
+    assert re.search(r"data.csv +edited", done.stdout)
+
+
+def test_a_run_that_was_stopped_cannot_be_rebuilt(project):
+    project.write("train.py", "import os, signal; os.kill(os.getpid(), signal.SIGTERM)")
+    project.commit("training")
+    project.mlrepro("run", "python", "train.py")
+
+    done = project.mlrepro("verify", "last")
+
+    assert done.returncode == 1
+    assert re.search(r"run +[0-9a-f]{12} +interrupted", done.stdout)
+
+
+def test_an_input_that_the_code_has_otherwise_is_lost(trained):
+    here = strict(trained.root)
+    (entry,) = ledger.entries(here.repository)
+    inputs = tuple(
+        replace(i, digest=Digest("md5", "0" * 32)) if i.path == "data.csv" else i
+        for i in entry.manifest.inputs
+    )
+    wrong = replace(entry.manifest, inputs=inputs, lists={}, sealed="")
+    assert "code" in {i.source.value for i in inputs}
+    ledger.append(here.repository, wrong, {})
+
+    (found,) = verify.verify((wrong.id,))
+
+    assert verify.Finding("input", "data.csv", verify.State.LOST) in found.findings
+    assert not found.ok
+
+
+def test_a_model_without_its_pointer_is_noticed(trained):
+    (trained.root / "model.pkl.dvc").unlink()
+
+    done = trained.mlrepro("verify")
+
+    assert done.returncode == 1
+    assert re.search(r"model.pkl.dvc +lost", done.stdout)
