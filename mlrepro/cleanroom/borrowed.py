@@ -41,8 +41,8 @@ def folder(parent: Path, *, keep: bool = False) -> Iterator[Path]:
     sweep(parent)
     # Short: sockets, which multiprocessing makes below TMPDIR, have at most 107 characters.
     made = parent / uuid.uuid4().hex[:8]
-    made.mkdir(mode=0o700)
     with _polite():
+        made.mkdir(mode=0o700)
         lock = os.open(made / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -114,7 +114,7 @@ def inner_binds(
 
 def folders(chosen: Chosen) -> tuple[Path, ...]:
     """Return the folders of the chosen environment that a training needs."""
-    return (_folder(chosen), Path(chosen.executable).parents[1])
+    return (_folder(chosen), Path(chosen.executable).parent)
 
 
 def own_folders() -> tuple[Path, ...]:

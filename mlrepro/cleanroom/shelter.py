@@ -2,7 +2,7 @@
 
 A script that says ``~/project/metrics.json``, and an editable install, lead to the working tree
 whatever the training's own folder is. So the room is shown there too, to the training alone, on
-every machine that allows it: 40 ms are less than an hour of somebody's work. Elsewhere what went
+every machine that allows it: a tenth of a second is less than somebody's work. Elsewhere what went
 astray is found afterwards, and there is no verdict.
 """
 

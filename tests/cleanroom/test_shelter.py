@@ -192,3 +192,16 @@ def test_without_namespaces_ignored_code_of_the_working_tree_is_no_verdict(proje
 
     with pytest.raises(InconclusiveError, match=r"lib\.py"):
         rebuild("last")
+
+
+@namespaces
+def test_a_python_linked_into_ones_own_bin_excuses_nothing(homely, home, monkeypatch):
+    (home / "bin").mkdir()
+    (home / "bin/python").symlink_to(sys.executable)
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    monkeypatch.setenv("PATH", f"{home}/bin:{os.environ['PATH']}")
+    monkeypatch.chdir(homely.root)
+
+    rebuild("last")
+
+    assert (homely.root / "metrics.json").read_text() == '{"n": 41}'

@@ -510,8 +510,11 @@ def test_what_cannot_be_compared_hides_neither_the_others_nor_a_drift(project):
     assert "model.pkl identical" in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_rebuild_that_is_stopped_leaves_no_room(project, home, number):
+@pytest.mark.parametrize(
+    ("kill", "number"),
+    [(os.killpg, signal.SIGINT), (os.killpg, signal.SIGTERM), (os.kill, signal.SIGTERM)],
+)
+def test_a_rebuild_that_is_stopped_leaves_no_room(project, home, kill, number):
     project.write("train.py", "import time; open('model.pkl', 'w').write('w'); time.sleep(1.5)")
     project.commit()
     project.mlrepro("run", "python", "train.py", check=True)
@@ -522,7 +525,7 @@ def test_a_rebuild_that_is_stopped_leaves_no_room(project, home, number):
     assert "training" in process.stderr.readline()
     time.sleep(0.5)
 
-    os.killpg(process.pid, number)
+    kill(process.pid, number)
     _, said = process.communicate()
 
     assert process.returncode != 0
