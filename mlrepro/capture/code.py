@@ -227,6 +227,7 @@ def settle(
     *,
     opened: Mapping[str, int],
     outputs: Collection[str],
+    read: Mapping[str, int] | None = None,
 ) -> CodeState:
     """Complete the record after the run: what it did not use leaves it, what was edited is named.
 
@@ -242,6 +243,8 @@ def settle(
         script) leaves the tree. Name the files of the command here, too.
     outputs : collection of str
         What the run wrote; where git did not track it, it leaves the tree.
+    read : mapping of str to int, optional
+        As `opened`, of all that was read: settings and data too may be edited meanwhile.
     """
     made = set(outputs)
     dropped = {path for path in taken.untracked if path not in opened or path in made}
@@ -254,7 +257,7 @@ def settle(
     if tree != taken.tree:
         commit = git.commit_tree(repo, tree, message=_MESSAGE)
         git.update_ref(repo, PINS + taken.work, commit, None)
-    edits = _edits(repo, taken, opened, made | (dropped - set(opened)))
+    edits = _edits(repo, taken, {**(read or {}), **opened}, made | (dropped - set(opened)))
     return CodeState(
         tree=tree,
         snapshot=commit,

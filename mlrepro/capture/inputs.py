@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from mlrepro.capture import globs
+from mlrepro.capture import checkedout, globs
 from mlrepro.capture.observation import Observation, Read, Stat
 from mlrepro.capture.outputs import is_code
-from mlrepro.errors import MlreproError, StoreError
+from mlrepro.capture.untracked import is_secret
+from mlrepro.errors import GitError, MlreproError, StoreError
 from mlrepro.manifest import Digest, Grade, Input, Parent, Source
-from mlrepro.stores import objects
+from mlrepro.stores import git, objects
 from mlrepro.stores.objects import Stores
 from mlrepro.stores.statcache import StatCache
 
@@ -42,11 +43,14 @@ class Found:
         Code files that were read, and their modification time then, in ns since the epoch.
     troubles : tuple of str
         Inputs whose bytes a colleague could not get, one sentence each.
+    opened : dict of str to int
+        As `code`, of everything that was read.
     """
 
     inputs: tuple[Input, ...] = ()
     code: Mapping[str, int] = field(default_factory=dict)
     troubles: tuple[str, ...] = ()
+    opened: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,10 @@ class Known:
         Paths that a `.dvc` pointer of the snapshot names.
     ledger : dict of str to (str, str)
         Digest of an earlier artifact → (run id, path).
+    repo : git.Repository or None
+        Holds the code.
+    blobs : dict of str to str
+        Files of the code's tree → names of their objects.
     """
 
     root: Path
@@ -72,6 +80,8 @@ class Known:
     untracked: frozenset[str] = frozenset()
     pointers: Mapping[str, Digest] = field(default_factory=dict)
     ledger: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    repo: git.Repository | None = None
+    blobs: Mapping[str, str] = field(default_factory=dict)
 
 
 def find(
@@ -106,19 +116,53 @@ def find(
         kept = replace(reads[path], seen="declared") if path in reads else None
         reads[path] = kept or Read(path, _stat(path), "declared", wrote_before=False)
     members = Members(stores)
-    inputs, code = [], {}
+    inputs, code, opened = {}, {}, {}
     troubles = [f"`--input {pattern}` names no file" for pattern in idle]
     for path, read in sorted(reads.items()):
         name = name_of(known.root, path)
         if any(part in _NO_INPUT for part in PurePosixPath(name).parts):
             continue
+        opened[name] = read.stat.mtime_ns if read.stat else 0
         if read.seen == "import" or is_code(name):
-            code[name] = read.stat.mtime_ns if read.stat else 0
-            continue
+            code[name] = opened[name]
+            if not _is_loose(name, known):
+                continue
         one, trouble = _judge(name, read, known, members, cache)
-        inputs.append(one)
+        inputs[read] = one
         troubles += [trouble] if trouble else []
-    return Found(tuple(inputs), code, tuple(troubles))
+    troubles += _store_differing(inputs, known, stores, cache)
+    return Found(tuple(inputs.values()), code, tuple(troubles), opened)
+
+
+def _is_loose(name: str, known: Known) -> bool:
+    """Whether a module of the project is not part of its code, for instance since git ignores it.
+
+    Then it is an input, and so at hand for a rebuild.
+    """
+    in_code = name in known.tracked or name in known.untracked
+    return known.repo is not None and not name.startswith("/") and not in_code
+
+
+def _store_differing(
+    inputs: dict[Read, Input], known: Known, stores: Stores, cache: StatCache | None
+) -> list[str]:
+    """Store what git tracks and what was read with other bytes than the code's tree holds."""
+    digests = {i.path: i.digest for i in inputs.values() if i.source is Source.CODE and i.digest}
+    if known.repo is None or not digests:
+        return []
+    try:
+        other = checkedout.differing(known.repo, known.blobs, digests)
+    except GitError as error:
+        return [f"whether the code holds what was read is not known: {error}"]
+    troubles = []
+    for read, one in inputs.items():
+        if one.path not in other or one.digest is None:
+            continue
+        held = read.copy if one.grade is Grade.BEFORE_WRITE and read.copy else read.path
+        digest, source, trouble = _store(one.path, held, one.digest, stores, cache)
+        inputs[read] = replace(one, digest=digest, source=source)
+        troubles += [trouble] if trouble else []
+    return troubles
 
 
 class Members:
@@ -182,6 +226,9 @@ def name_of(root: Path, path: str) -> str:
 def _judge(
     name: str, read: Read, known: Known, members: Members, cache: StatCache | None
 ) -> tuple[Input, str]:
+    if _is_private(name, known):
+        sentence = f"{name} has the name of a secret, so it is only named: nothing of it is kept"
+        return Input(name, Source.ELSEWHERE, seen=read.seen), sentence
     digest, grade, held = _digest(read, cache)
     size = read.stat.size if read.stat else None
     source, trouble = _source(name, digest, size, known, members, keep=read.seen == "declared")
@@ -192,6 +239,11 @@ def _judge(
     if digest is None and source is not Source.CODE and not trouble:
         trouble = f"{name}: {grade.value}, so no digest is given"
     return Input(name, source, digest, size, grade, read.seen), trouble
+
+
+def _is_private(name: str, known: Known) -> bool:
+    """Whether not even a digest may be given: that of a short secret can be guessed."""
+    return name not in known.tracked and name not in known.pointers and is_secret(name)
 
 
 def _digest(read: Read, cache: StatCache | None) -> tuple[Digest | None, Grade, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -80,10 +80,10 @@ def prepare(here: Place, state: State) -> inputs.Known:
     if here.repo is None:
         return inputs.Known(here.root)
     untracked = frozenset(state.snapshot.untracked if state.snapshot else ())
-    files: Collection[str] = ()
+    files: Mapping[str, git.TreeEntry] = {}
     runs: Mapping[str, tuple[str, str]] = {}
     with suppress(OSError, MlreproError):
-        files = git.files(here.repo, state.snapshot.tree) if state.snapshot else ()
+        files = git.files(here.repo, state.snapshot.tree) if state.snapshot else {}
     with suppress(OSError, MlreproError):
         runs = ledger.by_digest(here.repo)
     return inputs.Known(
@@ -92,6 +92,8 @@ def prepare(here: Place, state: State) -> inputs.Known:
         untracked=untracked,
         pointers=keeping.pointers(here, [p for p in files if p.endswith(".dvc")]),
         ledger=runs,
+        repo=here.repo,
+        blobs={path: entry.name for path, entry in files.items()},
     )
 
 
@@ -340,7 +342,7 @@ def _settle(
     named = {os.path.normpath(os.path.join(state.directory, word)) for word in state.command}
     opened.update({path: 0 for path in state.snapshot.untracked if path in named - opened.keys()})
     try:
-        return code.settle(here.repo, state.snapshot, opened=opened, outputs=made)
+        return code.settle(here.repo, state.snapshot, opened=opened, outputs=made, read=read.opened)
     except (OSError, MlreproError) as error:
         troubles.append(f"the code's snapshot could not be completed: {storing.sentence(error)}")
         return None

@@ -32,8 +32,15 @@ def lines(result: RunResult) -> Iterator[str]:
         dash = "-- " if any(name.startswith("-") for name in names) else ""
         yield f"to keep the model: git add {dash}{shlex.join(names)}"
     for edit in record.code.edits if record.code else ():
-        yield f"{edit.path} was edited while the run went on (loaded: {edit.loaded} the edit)"
+        yield f"{edit.path} was edited while the run went on; {_LOADED.get(edit.loaded, '')}"
     yield from result.troubles
+
+
+_LOADED = {
+    "before": "the run had read it before",
+    "after": "the run read it after the edit",
+    "never": "the run was not seen to read it",
+}
 
 
 def _only_in_ledger(artifact: Artifact, run: str, reason: str) -> str:

@@ -788,3 +788,89 @@ def test_a_declared_output_is_one_whoever_wrote_it(training):
     running.communicate(timeout=60)
 
     assert "notes.txt" in [a.path for a in last(training).artifacts]
+
+
+def test_settings_edited_after_they_were_read_are_said_to_have_been_read_before(training):
+    training.write("params.yaml", "rate: 1\n")
+    training.write("train.py", "open('params.yaml').read()\n" + TRAIN + WAIT)
+    training.write("other.txt", "a")
+    training.write(".gitignore", "waits\ngo\n")
+    training.commit()
+
+    running = start_waiting(training, "python", "train.py")
+    training.write("params.yaml", "rate: 2\n")
+    training.write("other.txt", "b")
+    training.write("go", "")
+    said = running.communicate(timeout=60)[1]
+
+    loaded = {e.path: e.loaded for e in last(training).code.edits}
+    assert loaded == {"params.yaml": "before", "other.txt": "never"}
+    assert "params.yaml was edited while the run went on; the run had read it before" in said
+    assert "other.txt was edited while the run went on; the run was not seen to read it" in said
+
+
+def test_bytes_that_the_code_does_not_hold_are_stored(training):
+    training.write("train.py", WAIT + TRAIN)
+    training.write(".gitignore", "waits\ngo\n")
+    training.commit()
+
+    running = start_waiting(training, "python", "train.py")
+    training.write("data.csv", "4\n5\n")
+    training.write("go", "")
+    running.communicate(timeout=60)
+
+    (one,) = last(training).inputs
+    assert (one.path, one.source) == ("data.csv", Source.STORED)
+    assert one.digest.value == hashlib.md5(b"4\n5\n").hexdigest()
+
+
+@pytest.mark.parametrize("name", ["data.csv", "müll [1].csv"])
+def test_line_ends_that_a_checkout_would_change_are_stored(training, name):
+    training.write(".gitattributes", "*.csv text eol=lf\n")
+    training.write("train.py", TRAIN.replace("data.csv", name))
+    training.write(name, "1\r\n2\r\n")
+    training.commit()
+
+    training.mlrepro("run", "python", "train.py", check=True)
+
+    (one,) = last(training).inputs
+    assert (one.path, one.source) == (name, Source.STORED)
+
+
+def test_line_ends_that_a_checkout_makes_come_with_the_code(training):
+    training.write(".gitattributes", "*.csv text eol=crlf\n")
+    training.write("data.csv", "1\r\n2\r\n")
+    training.commit()
+
+    training.mlrepro("run", "python", "train.py", check=True)
+
+    assert [i.source for i in last(training).inputs] == [Source.CODE]
+
+
+def test_of_a_file_with_a_secrets_name_nothing_is_kept(training, tmp_path):
+    training.write(".gitignore", ".env\n")
+    training.write(".env", "TOKEN=hunter2")
+    training.write("train.py", "open('.env').read()\n" + TRAIN)
+    training.commit()
+
+    done = training.mlrepro("run", "python", "train.py", check=True)
+
+    (secret,) = [i for i in last(training).inputs if i.path == ".env"]
+    assert (secret.source, secret.digest, secret.size) == (Source.ELSEWHERE, None, None)
+    assert ".env has the name of a secret" in done.stderr
+    value = hashlib.md5(b"TOKEN=hunter2").hexdigest()
+    assert not list((training.root / ".dvc/cache").rglob(value[2:]))
+
+
+def test_a_module_that_git_ignores_is_an_input_and_at_hand_for_a_rebuild(training):
+    training.write(".gitignore", "generated.py\n")
+    training.write("generated.py", "rate = 3\n")
+    training.write("train.py", "import generated\n" + TRAIN)
+    training.commit()
+
+    training.mlrepro("run", "python", "train.py", check=True)
+
+    stored = [i.path for i in last(training).inputs if i.source is Source.STORED]
+    assert stored == ["generated.py"]
+    (training.root / "generated.py").unlink()
+    assert training.mlrepro("rebuild", "last").returncode == 0
