@@ -4,7 +4,10 @@ A script of its own: run as ``python -I -S _enter.py PLAN COMMAND…`` it import
 It makes a mount namespace (with a user namespace, unless root), so all that it mounts is seen by
 the command and its children alone, and vanishes with the last of them. PLAN is JSON::
 
-    {"binds": [["/home/ann/project", "/cache/rooms/1/project"], …], "cwd": "/home/ann/project"}
+    {"binds": [["/home/ann/project", "/cache/rooms/1/project"], …], "fixed": ["/data/x.csv", …],
+     "cwd": "/home/ann/project"}
+
+What is fixed can be read there and not written, by root neither.
 
 What does not exist is made to appear without touching the disk: a tmpfs lies over the deepest
 existing ancestor, all that was in there is bound back, and the rest is created in the tmpfs. Where
@@ -27,6 +30,7 @@ NOT_FOUND, NOT_EXECUTABLE, CANNOT_ENTER = 127, 126, 125
 
 # linux/mount.h, linux/sched.h
 _BIND, _REC, _PRIVATE, _DETACH = 0x1000, 0x4000, 0x40000, 2
+_READ_ONLY, _REMOUNT, _RELATIVE_TIME = 1, 0x20, 1 << 21
 _NEW_MOUNTS, _NEW_USER = 0x20000, 0x10000000
 _OLD_ROOT = ".mlrepro-old-root"
 
@@ -75,6 +79,15 @@ class _View:
             self._create(target, folder=folder)
         self._bind(f"/proc/self/fd/{source}", target)
         self._shown.append(target.resolve())
+
+    @staticmethod
+    def fix(target: Path) -> None:
+        """Let nobody write to what is shown at `target`."""
+        now = os.statvfs(target).f_flag
+        # A user namespace may add a restriction, and must repeat all that there are.
+        kept = now & (os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC | os.ST_NOATIME | os.ST_NODIRATIME)
+        kept |= _RELATIVE_TIME if now & os.ST_RELATIME else 0
+        _mount("none", target, "", _REMOUNT | _BIND | _READ_ONLY | kept)
 
     def leave_old_root(self) -> None:
         """Take the old root away, if a new one was built."""
@@ -204,6 +217,8 @@ def main(plan: str, *command: str) -> int:
         sources = [(Path(t), os.open(s, os.O_PATH)) for t, s in wanted["binds"]]
         for target, source in sources:
             view.show(target, source)
+        for fixed in wanted["fixed"]:
+            view.fix(Path(fixed))
         for _, source in sources:
             os.close(source)
         view.leave_old_root()

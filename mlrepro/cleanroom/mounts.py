@@ -69,7 +69,12 @@ def implausible(path: str) -> str | None:
 
 
 def wrap(
-    command: Sequence[str], *, binds: Mapping[str, Path], cwd: str, keep: Iterable[Path] = ()
+    command: Sequence[str],
+    *,
+    binds: Mapping[str, Path],
+    cwd: str,
+    keep: Iterable[Path] = (),
+    fixed: Iterable[str] = (),
 ) -> list[str]:
     """Return a command line that runs `command` where recorded places show other folders.
 
@@ -91,6 +96,8 @@ def wrap(
     keep : iterable of Path
         Folders that stay to be seen at their own place, also where a recorded one would hide them.
         mlrepro's own environment, the command's, and the folders around what is shown always do.
+    fixed : iterable of str
+        Places of `binds` that nobody may write to.
     """
     shown = {Path(place): source.resolve() for place, source in binds.items()}
     kept = [*keep, *_needed(command), *(source.parent for source in shown.values())]
@@ -99,6 +106,7 @@ def wrap(
             shown.setdefault(folder, folder)
     plan = {
         "binds": [[str(place), str(shown[place])] for place in sorted(shown, key=_depth)],
+        "fixed": sorted(fixed),
         "cwd": cwd,
     }
     # -I -S: neither PYTHONPATH nor a sitecustomize, the probe's, is for this script.

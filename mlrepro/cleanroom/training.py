@@ -157,7 +157,8 @@ def train(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> Trained
     environ = _environ(record, plan, room, threads=threads)
     command, cwd = _fed(record, plan.command, room), Path(plan.cwd)
     if plan.binds:
-        command = mounts.wrap(command, binds=plan.binds, cwd=plan.cwd, keep=plan.keep)
+        mine = {p for p, s in plan.binds.items() if s.is_file() and not _is_in(room, s)}
+        command = mounts.wrap(command, binds=plan.binds, cwd=plan.cwd, keep=plan.keep, fixed=mine)
         cwd = room.root
     try:
         ended = process.execute(
@@ -187,6 +188,10 @@ def train(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> Trained
         *_of_end(record, ended),
     )
     return Trained(ended, made, room.work / "stdout", room.work / "stderr", notes)
+
+
+def _is_in(room: Room, source: Path) -> bool:
+    return source.resolve().is_relative_to(room.folder.resolve())
 
 
 def _shown(record: Manifest, plan: Plan) -> tuple[str, ...]:

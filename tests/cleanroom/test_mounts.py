@@ -215,3 +215,18 @@ def test_the_reason_is_told_when_namespaces_are_forbidden(monkeypatch):
     monkeypatch.setattr(mounts, "available", lambda: False)
 
     assert "user namespaces" in mounts.possible(NOWHERE)
+
+
+def test_what_is_fixed_is_read_and_never_written(tmp_path, room):
+    place = tmp_path / "elsewhere.csv"
+
+    done = run(
+        ["sh", "-c", f"cat {place}; echo wrong >{place}"],
+        binds={str(place): room / "data.csv"},
+        fixed=[str(place)],
+        cwd="/",
+    )
+
+    assert done.stdout == "recorded\n"
+    assert done.returncode != 0
+    assert (room / "data.csv").read_text() == "recorded\n"

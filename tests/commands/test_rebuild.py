@@ -595,3 +595,22 @@ def test_an_input_that_head_has_otherwise_is_reported(trained):
     _code, report = rebuild(trained, "--code", "head", "base")
 
     assert [change["what"] for change in report["inputs"]] == ["data.csv"]
+
+
+@pytest.mark.skipif(not mounts.available(), reason="no namespaces on this machine")
+def test_a_file_in_ones_own_home_is_shown_and_not_lent(project, home, tmp_path):
+    (home / "data.bin").write_text("right")
+    project.write("train.py", f"open('m.pkl', 'w').write(open('{home}/data.bin').read())")
+    project.commit()
+    project.mlrepro("run", "python", "train.py", check=True)
+    project.write("train.py", f"open('{home}/data.bin', 'r+b').write(b'wrong')")
+    project.commit("a training that spoils its input")
+    bob = tmp_path / "bob"
+    bob.mkdir()
+    (home / "data.bin").rename(bob / "data.bin")
+
+    done = project.mlrepro("rebuild", "--code", "head", "last", env={"HOME": str(bob)})
+
+    assert done.returncode == 125
+    assert "Read-only file system" in done.stderr
+    assert (bob / "data.bin").read_text() == "right"
