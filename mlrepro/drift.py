@@ -6,7 +6,17 @@ import enum
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mlrepro.manifest import Role
+from mlrepro.manifest import Change, Role
+
+__all__ = [
+    "ArtifactDrift",
+    "Change",
+    "Difference",
+    "DriftReport",
+    "Measure",
+    "Tolerance",
+    "Verdict",
+]
 
 
 class Verdict(enum.IntEnum):
@@ -154,15 +164,6 @@ class ArtifactDrift:
     decides: bool
     difference: Difference
     rebuilt_path: str = ""
-
-
-@dataclass(frozen=True)
-class Change:
-    """One fact that was recorded otherwise than it is now: ``package numpy: 1.26.4 → 2.0.1``."""
-
-    what: str
-    recorded: str
-    current: str
 
 
 @dataclass(frozen=True)

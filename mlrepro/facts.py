@@ -405,3 +405,12 @@ class Listing:
 
     digest: Digest
     count: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """One fact that was recorded otherwise than it is now: ``package numpy: 1.26.4 → 2.0.1``."""
+
+    what: str
+    recorded: str
+    current: str

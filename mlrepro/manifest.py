@@ -13,6 +13,7 @@ from mlrepro import documents, paths, plain
 from mlrepro.errors import ManifestError, SchemaTooNewError
 from mlrepro.facts import (
     Artifact,
+    Change,
     CodeState,
     Digest,
     Edit,
@@ -43,6 +44,7 @@ __all__ = [
     "STREAMS",
     "SUFFIX",
     "Artifact",
+    "Change",
     "CodeState",
     "Digest",
     "Edit",

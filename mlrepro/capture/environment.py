@@ -18,9 +18,8 @@ from typing import Any
 
 from mlrepro import documents, paths, plain, probe
 from mlrepro.capture.observation import Interpreter
-from mlrepro.drift import Change
 from mlrepro.errors import UsageError
-from mlrepro.manifest import Digest, Environment, Package
+from mlrepro.manifest import Change, Digest, Environment, Package
 
 WELL_KNOWN = (
     *("numpy", "scipy", "pandas", "polars", "pyarrow", "scikit-learn", "lightgbm", "xgboost"),

@@ -7,8 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from mlrepro.drift import Change
-from mlrepro.manifest import Platform
+from mlrepro.manifest import Change, Platform
 
 _QUOTA_V2 = "cpu.max"
 _QUOTA_V1 = ("cpu.cfs_quota_us", "cpu.cfs_period_us")

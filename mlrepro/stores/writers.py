@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import socket
 import tempfile
 import uuid
 from contextlib import suppress
@@ -93,7 +92,7 @@ def _file(repo: git.Repository) -> Path:
 
 def _place(repo: git.Repository) -> str:
     """Return what a copy of the clone, here or on another machine, does not share."""
-    return f"{socket.gethostname()} {os.stat(repo.common_dir).st_ino}"
+    return f"{os.uname().nodename} {os.stat(repo.common_dir).st_ino}"
 
 
 def _read(repo: git.Repository) -> str:
