@@ -107,7 +107,7 @@ def diff(
     with tempfile.TemporaryDirectory(prefix="mlrepro-diff-") as scratch:
         left = _of_run(here, target.manifest, Path(scratch, "a"))
         if b is None:
-            right = _of_working_tree(here, target.manifest, notify)
+            right = _of_working_tree(here, target, notify)
         else:
             other = refs.resolve(here, b, start=start, notify=notify)
             right = _of_run(here, other.manifest, Path(scratch, "b"))
@@ -160,9 +160,14 @@ def _of_run(here: Place, record: Manifest, scratch: Path) -> _Side:
     return _Side(label, record, bytes_of)
 
 
-def _of_working_tree(here: Place, record: Manifest, notify: Callable[[str], None]) -> _Side:
+def _of_working_tree(here: Place, target: refs.Target, notify: Callable[[str], None]) -> _Side:
     """Describe the working tree as if it were a run that made the same files."""
-    made = [_as_it_is(here, a) for a in record.artifacts if a.path not in STREAMS.values()]
+    record = target.manifest
+
+    def bytes_of(artifact: Artifact) -> Path:
+        return here.root / target.moved.get(artifact.path, artifact.path)
+
+    made = [_as_it_is(bytes_of(a), a) for a in record.artifacts if a.path not in STREAMS.values()]
     read = [_read_now(here, one) for one in _read(here, record, notify)]
     present = tuple(a for a in made if a)
     files = [name for name in record.params if name != "command line"]
@@ -185,7 +190,7 @@ def _of_working_tree(here: Place, record: Manifest, notify: Callable[[str], None
     except (OSError, MlreproError) as error:
         now = replace(now, code=None)
         notes = (f"the code of the working tree was not compared: {error}",)
-    return _Side(WORKING_TREE, now, lambda artifact: here.root / artifact.path, notes)
+    return _Side(WORKING_TREE, now, bytes_of, notes)
 
 
 def _code_now(here: Place, record: Manifest) -> Any:
@@ -196,20 +201,19 @@ def _code_now(here: Place, record: Manifest) -> Any:
     return replace(record.code, tree=taken.tree)
 
 
-def _as_it_is(here: Place, artifact: Artifact) -> Artifact | None:
-    found = _digest_of(here, artifact.path)
+def _as_it_is(path: Path, artifact: Artifact) -> Artifact | None:
+    found = _digest_of(path)
     return replace(artifact, digest=found) if found else None
 
 
 def _read_now(here: Place, one: Input) -> Input:
     """Return an input as the working tree has it; one without a digest cannot be compared."""
-    return replace(one, digest=_digest_of(here, one.path)) if one.digest else one
+    return replace(one, digest=_digest_of(here.root / one.path)) if one.digest else one
 
 
-def _digest_of(here: Place, path: str) -> Any:
-    target = here.root / path
+def _digest_of(path: Path) -> Any:
     try:
-        return digest(target) if target.exists() else None
+        return digest(path) if path.exists() else None
     except MlreproError:
         return None
 

@@ -24,10 +24,18 @@ class Target:
         The record of the run.
     artifact : str
         The one artifact that is meant, relative to the root; empty where the whole run is.
+    file : str
+        Where it lies now, if it was renamed since; empty otherwise.
     """
 
     manifest: Manifest
     artifact: str = ""
+    file: str = ""
+
+    @property
+    def moved(self) -> dict[str, str]:
+        """The recorded path of a renamed artifact → its path now."""
+        return {self.artifact: self.file} if self.file else {}
 
 
 def resolve(
@@ -116,14 +124,15 @@ def _of_file(here: Place, beside: Path, artifact: Path) -> Target:
     if not artifact.is_relative_to(here.root):
         raise RefNotFoundError(f"`{artifact.name}` lies outside the project's folder")
     name = artifact.relative_to(here.root).as_posix()
-    if record.artifact(name) is None:
-        name = _earlier_name(artifact, record)
-    if not name:
+    if record.artifact(name) is not None:
+        return Target(record, name)
+    earlier = _earlier_name(artifact, record)
+    if not earlier:
         raise ManifestError(
             f"{beside.name} is the manifest of another file: its run made no `{artifact.name}`",
             hint="Was it copied or renamed? `git log --follow` on the manifest tells.",
         )
-    return Target(record, name)
+    return Target(record, earlier, name)
 
 
 def _earlier_name(path: Path, record: Manifest) -> str:

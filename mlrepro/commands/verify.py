@@ -93,8 +93,11 @@ def verify(
     unique = {t.manifest.id: t.manifest for t in targets}
     in_place = {t.manifest.id for t in targets if t.artifact}
     others = ledger.by_digest(here.repository)
+    moved = {t.manifest.id: t.moved for t in targets if t.file}
     return tuple(
-        _verify_one(here, record, notify, {} if record.id in in_place else others)
+        _verify_one(
+            here, record, notify, {} if record.id in in_place else others, moved.get(record.id, {})
+        )
         for record in unique.values()
     )
 
@@ -114,9 +117,10 @@ def _verify_one(
     record: Manifest,
     notify: Callable[[str], None],
     others: Mapping[str, tuple[str, str]],
+    moved: Mapping[str, str],
 ) -> Verified:
     with here.statcache() as cache:
-        looking = _Looking(here, cache, notify, others)
+        looking = _Looking(here, cache, notify, others, moved)
         findings = [
             *_run(record),
             *_code(here, record),
@@ -140,6 +144,8 @@ class _Looking:
     others: Mapping[str, tuple[str, str]]
     """Digests that runs made: a file that a later run replaced has not drifted. Empty where the
     REF is that very file."""
+    moved: Mapping[str, str]
+    """The recorded path of a renamed artifact → its path now."""
 
     def is_anothers(self, path: Path, record: Manifest) -> bool:
         """Say whether a file of the working tree is what another run made."""
@@ -201,41 +207,44 @@ def _code(here: Place, record: Manifest) -> Iterator[Finding]:
 def _artifacts(looking: _Looking, record: Manifest) -> Iterator[Finding]:
     here = looking.here
     for artifact in record.artifacts:
-        target = here.root / artifact.path
+        name = looking.moved.get(artifact.path, artifact.path)
+        target = here.root / name
         in_tree = artifact.kept in (Kept.POINTER, Kept.GIT, Kept.DVC_YAML) and target.exists()
         same = in_tree and looking.holds(target, artifact.digest)
         if in_tree and not same and looking.is_anothers(target, record):
             in_tree = False
         if in_tree:
-            yield Finding("artifact", artifact.path, State.OK if same else State.DRIFTED)
+            yield Finding("artifact", name, State.OK if same else State.DRIFTED)
         if artifact.kept is Kept.POINTER:
-            yield from _pointer(looking, record, artifact)
+            yield from _pointer(looking, record, artifact, name)
         if artifact.kept is Kept.GIT and same:
             continue
         if not looking.stored(artifact.digest):
             kind = "object" if in_tree else "artifact"
-            yield Finding(kind, artifact.path, State.LOST, str(artifact.digest))
+            yield Finding(kind, name, State.LOST, str(artifact.digest))
         elif not in_tree:
-            yield Finding("artifact", artifact.path, State.OK)
+            yield Finding("artifact", name, State.OK)
 
 
-def _pointer(looking: _Looking, record: Manifest, artifact: Artifact) -> Iterator[Finding]:
-    path = looking.here.root / f"{artifact.path}.dvc"
-    name = f"{artifact.path}.dvc"
+def _pointer(
+    looking: _Looking, record: Manifest, artifact: Artifact, beside: str
+) -> Iterator[Finding]:
+    name = f"{beside}.dvc"
+    path = looking.here.root / name
     try:
         pointer = dvc.read_pointer(path)
     except (OSError, MlreproError):
-        if _stands_beside(looking.here, record, artifact):
+        if _stands_beside(looking.here, record, beside):
             yield Finding("pointer", name, State.DRIFTED if path.exists() else State.LOST)
         return
     if pointer.digest != artifact.digest and str(pointer.digest) not in looking.others:
         yield Finding("pointer", name, State.DRIFTED)
 
 
-def _stands_beside(here: Place, record: Manifest, artifact: Artifact) -> bool:
+def _stands_beside(here: Place, record: Manifest, path: str) -> bool:
     """Say whether the working tree has the run's manifest, so that it should have the pointer."""
     try:
-        return manifest.read(manifest.beside(here.root / artifact.path)).id == record.id
+        return manifest.read(manifest.beside(here.root / path)).id == record.id
     except (OSError, MlreproError):
         return False
 

@@ -78,12 +78,17 @@ def test_a_model_that_was_renamed_with_its_manifest_is_found(trained):
     run_id = json.loads(trained.mlrepro("show", "last", "--json", check=True).stdout)["id"]
 
     shown = json.loads(trained.mlrepro("show", "best.pkl", "--json", check=True).stdout)
+    verified = trained.mlrepro("verify", "best.pkl")
+    compared = json.loads(trained.mlrepro("diff", "best.pkl", "--json").stdout)["artifacts"]
     (trained.root / "best.pkl.dvc").unlink()
     (trained.root / "best.pkl").unlink()
     trained.write("best.pkl", "another model")
     other = trained.mlrepro("show", "best.pkl")
 
     assert shown["id"] == run_id
+    assert verified.returncode == 0
+    assert "best.pkl" in verified.stdout
+    assert [a["difference"]["verdict"] for a in compared] == ["identical"]
     assert other.returncode == 2
     assert "manifest of another file" in other.stderr
 
