@@ -4,7 +4,7 @@
 ``runs/<yyyy-mm>/<dd>/<xx>/<id>/`` with ``manifest.json`` (the canonical JSON whose sha256 is the
 id), ``manifest.yaml`` and the long lists. Old days' trees are never written again; within a day
 ``xx``, the id's first two digits, bounds what an append rewrites: on a day of 10,000 runs an
-append leaves 9 KiB in 34 ms, without it 638 KiB in 108 ms (``benchmarks/ledger.py``).
+append leaves 9 KiB of objects, without it 638 KiB (``python benchmarks/ledger.py 10000``).
 
 ``refs/mlrepro/code/<writer>`` is a chain of empty commits beside it, each with the code commit of
 one run as its second parent: it only keeps the code from gc, and carries it in a push. The log
