@@ -52,7 +52,8 @@ def push(
     remote : str
         The git remote; the branch's own, or ``origin``, where none is given.
     confirm : callable
-        Asked with (run id, path) of untracked code files that would leave the machine.
+        Asked with (run id, path) of the files that would leave the machine for the first time and
+        that git does not track: code, and inputs whose bytes were stored.
     notify : callable
         Takes a sentence before each step.
 
@@ -67,8 +68,9 @@ def push(
     recording.finish_dead(here)
     remote = _remote(here, remote)
     pending = ledger.pending(here.repository, remote)
-    if pending.untracked and not confirm(pending.untracked):
-        names = ", ".join(sorted({path for _, path in pending.untracked}))
+    private = (*pending.untracked, *_stored_inputs(here, pending))
+    if private and not confirm(private):
+        names = ", ".join(sorted({path for _, path in private}))
         raise RefusedError(
             f"nothing was sent: these files, which git does not track, would be: {names}"
         )
@@ -77,6 +79,30 @@ def push(
     notify(f"sending {_counted(len(records), 'run')} to {remote}")
     ledger.push(here.repository, remote)
     return Shared(remote, len(records), sent, _unreachable(records))
+
+
+def _stored_inputs(here: Place, pending: ledger.Pending) -> tuple[tuple[str, str], ...]:
+    """Return run and path of each stored input that neither git, DVC nor an earlier run brings."""
+    made = ledger.by_digest(here.repository) if pending.entries else {}
+    found = {}
+    for entry in pending.entries:
+        folders = tuple(f"{parent.path}/" for parent in entry.manifest.parents)
+        for one in restore.all_inputs(here, entry.manifest):
+            of_a_run = str(one.digest) in made or one.path.startswith(folders)
+            if one.source is Source.STORED and not of_a_run:
+                found[one.path] = entry.id
+    if not found:
+        return ()
+    waiting = {entry.id for entry in pending.entries}
+    sent = {
+        one.path
+        for entry in ledger.entries(here.repository)
+        if entry.id not in waiting
+        for one in entry.manifest.inputs
+        if one.source is Source.STORED
+    }
+    told = sent | git.tracked(here.repository, [p for p in found if not p.startswith("/")])
+    return tuple((run, path) for path, run in sorted(found.items()) if path not in told)
 
 
 def pull(

@@ -169,3 +169,34 @@ def test_a_fresh_clone_rebuilds_from_s3(shared, tmp_path, bucket):
 
     assert done.returncode == 0
     assert json.loads(done.stdout)["verdict"] == "identical"
+
+
+def test_the_first_push_of_data_that_nobody_tracks_asks_and_only_the_first(shared, tmp_path):
+    shared.write(".gitignore", shared.root.joinpath(".gitignore").read_text() + "private.csv\n")
+    shared.write("private.csv", "7\n")
+    outside = tmp_path / "outside.txt"
+    outside.write_text("secret")
+    shared.write("train.py", f"open('private.csv'); open({str(outside)!r})\n" + TRAIN)
+    shared.commit("reads private files")
+    shared.mlrepro("run", "python", "train.py", check=True)
+
+    refused = shared.mlrepro("push")
+    sent = shared.git("ls-remote", "origin", "refs/mlrepro/*")
+    agreed = shared.mlrepro("push", "--yes")
+    shared.mlrepro("run", "python", "train.py", "0.9", check=True)
+    again = shared.mlrepro("push")
+
+    assert refused.returncode == 1
+    assert "private.csv" in refused.stderr
+    assert str(outside) in refused.stderr
+    assert "data.csv" not in refused.stderr.replace("private.csv", "")
+    assert sent == ""
+    assert (agreed.returncode, again.returncode) == (0, 0)
+
+
+def test_an_artifact_of_an_earlier_run_is_pushed_without_a_question(shared):
+    shared.write("use.py", "open('model.pkl', 'rb').read(); open('scores.csv', 'w').write('1')")
+    shared.commit("uses the model")
+    shared.mlrepro("run", "python", "use.py", check=True)
+
+    assert shared.mlrepro("push").returncode == 0
