@@ -590,6 +590,7 @@ def test_a_manifest_in_git_names_no_folder_that_a_training_would_follow(trained,
 
 def test_an_input_that_head_has_otherwise_is_reported(trained):
     trained.write("data.csv", "5\n")
+    trained.write("train.py", TRAIN + "# another")
     trained.commit("other data")
 
     _code, report = rebuild(trained, "--code", "head", "base")
