@@ -18,7 +18,13 @@ _PARAM_FILES = ("params.yaml", "params.yml", "params.json", "dvclive/params.yaml
 _OPTION = re.compile(r"^--?([A-Za-z][\w.-]*)(?:=(.*))?$", re.DOTALL)
 _OVERRIDE = re.compile(r"^[+~]{0,2}([A-Za-z_][\w./@-]*)=(.*)$", re.DOTALL)
 _PYTHON = re.compile(r"^(?:python[\d.]*|pypy[\d.]*|torchrun|accelerate)$")
-_SECRET = re.compile(r"token|secret|passw|credential|api[-_]?key|auth", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(?:^|[-_.])(?:auth|access|bearer|api|hf|jwt|session|refresh)?[-_]?token$|secret|passw"
+    r"|credential|api[-_]?key|private[-_]?key|access[-_]?key|(?:^|[-_.])(?:auth|pin)(?:$|[-_.])",
+    re.IGNORECASE,
+)
+MASK = "***"
+"""What stands for the value of a parameter whose name is that of a secret."""
 
 
 def of_command(command: Sequence[str]) -> dict[str, Any]:
@@ -31,9 +37,32 @@ def of_command(command: Sequence[str]) -> dict[str, Any]:
     rest = _after_interpreter(list(command))
     while rest:
         name, value = _next(rest)
-        if name and not _SECRET.search(name):
+        if name and is_secret(name):
+            value = MASK
+        if name:
             params[name] = [*_as_list(params[name]), value] if name in params else value
     return params
+
+
+def is_secret(name: str) -> bool:
+    """Say whether an option or a key is one that passwords and tokens are given by."""
+    return bool(_SECRET.search(name))
+
+
+def secrets_of(command: Sequence[str]) -> list[str]:
+    """Name the options of a command line that give a secret."""
+    return [name for name, value in of_command(command).items() if value == MASK]
+
+
+def masked(data: Any) -> Any:
+    """Return parameters with the values of secrets masked, at any depth."""
+    if isinstance(data, Mapping):
+        return {k: _masked_value(v) if is_secret(str(k)) else masked(v) for k, v in data.items()}
+    return [masked(value) for value in data] if isinstance(data, list) else data
+
+
+def _masked_value(value: Any) -> Any:
+    return MASK if isinstance(value, str) and value else masked(value)
 
 
 def of_files(root: Path, directory: str, read: Iterable[str]) -> dict[str, Any]:
@@ -42,7 +71,7 @@ def of_files(root: Path, directory: str, read: Iterable[str]) -> dict[str, Any]:
     candidates = {str(here / name) for name in _PARAM_FILES}
     candidates |= {name for name in read if PurePosixPath(name).name in _PARAM_FILES}
     found = {name: of_file(root / name) for name in sorted(candidates) if not name.startswith("/")}
-    return {name: values for name, values in found.items() if values is not None}
+    return {name: masked(values) for name, values in found.items() if values is not None}
 
 
 def of_file(path: Path) -> Any:

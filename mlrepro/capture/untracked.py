@@ -15,7 +15,7 @@ SECRETS = (
     "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "credentials*", ".netrc",
     "_netrc", ".pypirc", ".npmrc", ".pgpass", ".htpasswd", ".git-credentials", ".boto", ".s3cfg",
     "secrets", "secrets.*", "*.secret", "*.secrets", "service-account*.json", "token.json",
-    "kaggle.json", ".dockercfg", "*.ovpn",
+    "*_credentials.json", "*.credentials", "kaggle.json", ".dockercfg", "*.ovpn",
 )  # fmt: skip
 """Names that are never recorded unless git tracks them."""
 

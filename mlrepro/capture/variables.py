@@ -32,12 +32,14 @@ _DERIVED = re.compile(
 )
 _SECRET = re.compile(
     r"TOKEN|SECRET|KEY|PASSW|PASSPHRASE|PASSWD|CREDENTIAL|AUTH|PRIVATE|COOKIE|SESSION|SIGNATURE"
-    r"|DSN|_PAT$|_PWD$|_PW$|WEBHOOK|APIKEY|SALT",
+    r"|DSN|_PAT$|_PWD$|_PW$|_PIN$|^PIN$|^PIN_|_PIN_|WEBHOOK|APIKEY|SALT",
     re.IGNORECASE,
 )
-# Secrets whatever their name: of GitHub, OpenAI, AWS, Slack, GitLab, Hugging Face; JWT, keys.
+# Secrets whatever their name: of GitHub, OpenAI, AWS, Slack, GitLab, Hugging Face, Stripe,
+# Google; JWT, keys.
 _SECRET_VALUE = re.compile(
-    r"^(?:gh[pousr]_|github_pat_|sk-|AKIA|ASIA|xox[abprs]-|eyJ[\w-]+\.|glpat-|hf_[A-Za-z]{20})"
+    r"^(?:gh[pousr]_|github_pat_|sk-|[rps]k_live_|AIza[\w-]{20}"
+    r"|AKIA|ASIA|xox[abprs]-|eyJ[\w-]+\.|glpat-|hf_[A-Za-z]{20})"
     r"|-----BEGIN "
 )
 _PATH = re.compile(r"(?:^|[:;=,])(?:/|~|\.{1,2}/)")

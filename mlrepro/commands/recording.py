@@ -62,6 +62,8 @@ class Recorded:
         What could not be recorded, one sentence each.
     reasons : mapping of str to str
         Weights that only the ledger keeps: what was in the way of a pointer.
+    warnings : tuple of str
+        What the user should know of secrets, one sentence each.
     """
 
     manifest: Manifest
@@ -70,6 +72,7 @@ class Recorded:
     in_ledger: bool = True
     troubles: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def prepare(here: Place, state: State) -> inputs.Known:
@@ -163,7 +166,21 @@ def seal(
             here, record, troubles=troubles, notify=notify, ignored=choice.ignored
         )
         unpin(here, work)
-    return Recorded(record, kept, staged, in_ledger, tuple(troubles), choice.reasons)
+    return Recorded(
+        record, kept, staged, in_ledger, tuple(troubles), choice.reasons, _warnings(state)
+    )
+
+
+def _warnings(state: State) -> tuple[str, ...]:
+    """Say which secrets are in the record, and which files were left out of it."""
+    said = []
+    if given := params.secrets_of(state.command):
+        said.append(f"the command line, with the value of {', '.join(given)}, is in the manifest")
+    left_out = state.snapshot.left_out if state.snapshot else ()
+    if left_out:
+        more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
+        said.append(f"not recorded: {', '.join(left_out[:5])}{more}")
+    return tuple(said)
 
 
 def note(work: Work, ended: Ended) -> None:

@@ -33,6 +33,7 @@ def lines(result: RunResult) -> Iterator[str]:
         yield f"to keep the model: git add {dash}{shlex.join(names)}"
     for edit in record.code.edits if record.code else ():
         yield f"{edit.path} was edited while the run went on; {_LOADED.get(edit.loaded, '')}"
+    yield from recorded.warnings
     yield from result.troubles
 
 

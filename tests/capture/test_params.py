@@ -14,7 +14,7 @@ from mlrepro.capture import params
         ("python train.py --layer 1 --layer 2", {"layer": [1, 2]}),
         ("python train.py --note 12:30:45 --no no", {"note": "12:30:45", "no": "no"}),
         ("python train.py --offset -1", {"offset": -1}),
-        ("./train --api-key x --lr 1", {"lr": 1}),
+        ("./train --api-key x --lr 1", {"api-key": "***", "lr": 1}),
         ("make train", {}),
     ],
 )
@@ -34,3 +34,13 @@ def test_a_damaged_or_huge_file_of_params_is_left_alone(tmp_path):
     (tmp_path / "params.json").write_text("[" * 100_000)
 
     assert params.of_files(tmp_path, "", []) == {}
+
+
+@pytest.mark.parametrize("name", ["token", "hf-token", "password", "api_key", "db.auth", "pin"])
+def test_an_option_that_gives_a_secret_is_masked(name):
+    assert params.of_command(["python", "t.py", f"--{name}=x"]) == {name: "***"}
+
+
+@pytest.mark.parametrize("name", ["tokenizer", "max_tokens", "author", "spin"])
+def test_an_option_that_only_sounds_like_a_secret_is_a_parameter(name):
+    assert params.of_command(["python", "t.py", f"--{name}=x"]) == {name: "x"}

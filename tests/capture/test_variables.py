@@ -102,3 +102,10 @@ def test_equal_values_of_two_runs_do_not_show_that_they_are_equal():
     two = variables.tables({"HOME": "/a"}, (), salt="2")
 
     assert one.inherited != two.inherited
+
+
+def test_pins_and_keys_of_payment_and_maps_are_secrets():
+    assert variables.is_secret("CARD_PIN", "1234")
+    assert variables.is_secret("X", "rk_live_abc")
+    assert variables.is_secret("X", "AIzaSyA1234567890abcdefghij")
+    assert not variables.is_secret("SPINS", "3")

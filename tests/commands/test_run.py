@@ -874,3 +874,26 @@ def test_a_module_that_git_ignores_is_an_input_and_at_hand_for_a_rebuild(trainin
     assert stored == ["generated.py"]
     (training.root / "generated.py").unlink()
     assert training.mlrepro("rebuild", "last").returncode == 0
+
+
+def test_secrets_of_the_command_line_and_of_settings_are_masked_and_warned_of(training):
+    training.write("params.yaml", "api_key: hunter2\nmodel: {password: hunter3, depth: 4}\n")
+    training.commit()
+
+    done = training.mlrepro("run", "python", "train.py", "0.1", "--token", "hunter1", check=True)
+
+    record = last(training)
+    assert record.params["command line"]["token"] == "***"
+    assert record.params["params.yaml"] == {
+        "api_key": "***",
+        "model": {"password": "***", "depth": 4},
+    }
+    assert "the value of token, is in the manifest" in done.stderr
+
+
+def test_untracked_files_that_were_left_out_are_said(training):
+    training.write("gcp_credentials.json", "{}")
+
+    done = training.mlrepro("run", "python", "train.py", check=True)
+
+    assert "not recorded: gcp_credentials.json (its name says that it is secret)" in done.stderr
