@@ -137,6 +137,18 @@ def exit_code(outcomes: Iterable[DriftReport | MlreproError], *, exact: bool = F
 
 
 @contextlib.contextmanager
+def _named_room(kept: Room | None) -> Iterator[None]:
+    """Say of a rebuild that failed where its room is kept: that is when one needs it."""
+    try:
+        yield
+    except MlreproError as error:
+        if kept:
+            told = [error.hint] if error.hint else []
+            error.hint = "\n".join([*told, f"The clean room is kept: {kept.folder}"])
+        raise
+
+
+@contextlib.contextmanager
 def _never_drifted() -> Iterator[None]:
     """Let no trouble of ours end with 1, which is *drifted* to `git bisect run`."""
     try:
@@ -167,7 +179,10 @@ def _rebuilt(
     here: Place, target: Target, how: How, notify: Callable[[str], None], *, folders: bool
 ) -> DriftReport:
     record = target.manifest
-    with rooms.opened(here, record, head=how.head, keep=how.keep_room, notify=notify) as room:
+    with (
+        rooms.opened(here, record, head=how.head, keep=how.keep_room, notify=notify) as room,
+        _named_room(room if how.keep_room else None),
+    ):
         restored = restore.restore(
             here, record, room, folders=folders, head=how.head, notify=notify
         )

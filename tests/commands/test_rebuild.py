@@ -615,3 +615,16 @@ def test_a_file_in_ones_own_home_is_shown_and_not_lent(project, home, tmp_path):
     assert done.returncode == 125
     assert "Read-only file system" in done.stderr
     assert (bob / "data.bin").read_text() == "right"
+
+
+def test_a_room_that_is_kept_is_named_where_the_training_failed(project):
+    project.write("train.py", "import os; assert '/rooms/' not in os.environ['TMPDIR_SEEN']")
+    project.commit()
+    project.mlrepro("run", "python", "train.py", env={"TMPDIR_SEEN": "/tmp/x"}, check=True)
+
+    done = project.mlrepro("rebuild", "--keep-room", "last")
+
+    assert done.returncode == 125
+    room = done.stderr.rpartition("The clean room is kept: ")[2].strip()
+    assert os.path.isdir(room)
+    shutil.rmtree(room)
