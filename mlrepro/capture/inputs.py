@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -91,6 +92,7 @@ def find(
     *,
     declared: Sequence[str] = (),
     start: Path | None = None,
+    began: float = math.inf,
     cache: StatCache | None = None,
 ) -> Found:
     """Judge everything that a run read.
@@ -107,10 +109,17 @@ def find(
         Globs of ``--input``; what they name is kept at any size.
     start : Path, optional
         What the globs are relative to; the root otherwise.
+    began : float
+        When the run began, in seconds since the epoch.
     cache : StatCache, optional
         Spares reading large files that were read before.
     """
-    reads = {r.path: r for r in observation.reads if not r.wrote_before and not _is_folder(r.path)}
+    made = _made_unseen(observation, known, began, cache)
+    reads = {
+        r.path: r
+        for r in observation.reads
+        if not r.wrote_before and r.path not in made and not _is_folder(r.path)
+    }
     named, idle = globs.files(start or known.root, declared)
     for path in map(str, named):
         kept = replace(reads[path], seen="declared") if path in reads else None
@@ -181,6 +190,34 @@ class Members:
                 self._listings[folder] = None
         listing = self._listings[folder]
         return "unknown" if listing is None else listing.get(name)
+
+
+def _made_unseen(
+    observation: Observation, known: Known, began: float, cache: StatCache | None
+) -> frozenset[str]:
+    """Return what a program that could not be watched made before the run read it: no input.
+
+    ``cp raw.csv copy.csv``, then ``open("copy.csv")``: laid out in a rebuild, the copy would hide
+    that the raw file is gone. What a run inside this run has recorded stays an input.
+    """
+    before = known.tracked | known.untracked | known.pointers.keys()
+    changed = {write.path for write in observation.writes if write.seen == "scan"}
+    return frozenset(
+        read.path
+        for read in observation.reads
+        if read.path in changed
+        and read.stat
+        and read.stat.mtime_ns >= began * 1e9
+        and name_of(known.root, read.path) not in before
+        and not _is_recorded(read.path, known, cache)
+    )
+
+
+def _is_recorded(path: str, known: Known, cache: StatCache | None) -> bool:
+    try:
+        return str(digest_of_file(Path(path), cache)) in known.ledger
+    except (OSError, StoreError):
+        return False
 
 
 def parents(inputs: Iterable[Input], known: Known, stores: Stores) -> tuple[Parent, ...]:

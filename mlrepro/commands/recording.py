@@ -234,6 +234,7 @@ def _sorted(
             here.stores,
             declared=state.options.inputs,
             start=start,
+            began=state.began,
             cache=cache,
         )
         made, lost = storing.artifacts(here, found, choice.kept, cache)

@@ -897,3 +897,24 @@ def test_untracked_files_that_were_left_out_are_said(training):
     done = training.mlrepro("run", "python", "train.py", check=True)
 
     assert "not recorded: gcp_credentials.json (its name says that it is secret)" in done.stderr
+
+
+def test_a_copy_that_an_unwatched_program_made_is_no_input(project):
+    script = (
+        "import json, subprocess\n"
+        "subprocess.run(['cp', 'raw.csv', 'copy.csv'], check=True)\n"
+        "json.dump({'sum': sum(map(float, open('copy.csv')))}, open('metrics.json', 'w'))\n"
+    )
+    project.write("train.py", script)
+    project.write(".gitignore", "raw.csv\ncopy.csv\n")
+    project.commit()
+    raw = project.write("raw.csv", "1\n2\n")
+    project.mlrepro("run", "python", "train.py", check=True)
+    raw.rename(project.root.parent / "gone.csv")
+    (project.root / "copy.csv").unlink()
+
+    done = project.mlrepro("rebuild", "last")
+
+    assert [i.path for i in last(project).inputs] == []
+    assert done.returncode == 125
+    assert "raw.csv" in done.stderr
