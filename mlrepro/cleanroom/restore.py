@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from mlrepro import paths, plain
+from mlrepro.capture.untracked import is_secret
 from mlrepro.cleanroom.outside import Outside
 from mlrepro.cleanroom.room import Room
 from mlrepro.drift import Change
@@ -176,10 +178,28 @@ def _put_all(
     for one in inputs:
         if one.source is Source.CODE:
             continue
+        if is_secret_input(one):
+            _lend_secret(here, one, room, notify)
+            continue
         if (one.size or 0) > _SLOW:
             notify(f"restoring {one.path} ({(one.size or 0) / 1e9:.1f} GB)")
         absent += _put(here, one, room, outside)
     return outside.binds(), absent
+
+
+def is_secret_input(one: Input) -> bool:
+    """Whether only the name of an input was recorded, since it is that of a secret."""
+    return one.source is Source.ELSEWHERE and one.digest is None and is_secret(one.path)
+
+
+def _lend_secret(here: Place, one: Input, room: Room, notify: Callable[[str], None]) -> None:
+    """Give the training this machine's own secret of that name; nothing of it was recorded."""
+    own = here.root / one.path
+    if own.is_file():
+        if not one.path.startswith("/"):
+            shutil.copy(own, _target(room, one.path))
+    else:
+        notify(f"{one.path}, which has the name of a secret, is not here")
 
 
 def fetch(here: Place, digests: Iterable[Digest], *, notify: Callable[[str], None]) -> None:

@@ -257,7 +257,10 @@ def _inputs(looking: _Looking, record: Manifest) -> Iterator[Finding]:
         return
     wrong = _not_in_code(looking, record, found)
     for one in found:
-        if one.digest is None:
+        if restore.is_secret_input(one):
+            here = (looking.here.root / one.path).is_file()
+            yield Finding("input", f"{one.path} (a secret)", State.OK if here else State.LOST)
+        elif one.digest is None:
             yield Finding("input", f"{one.path} ({one.grade.value})", State.LOST)
         elif one.source is not Source.CODE:
             yield Finding("input", one.path, *_availability(looking, record, one, one.digest))

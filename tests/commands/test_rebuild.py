@@ -628,3 +628,18 @@ def test_a_room_that_is_kept_is_named_where_the_training_failed(project):
     room = done.stderr.rpartition("The clean room is kept: ")[2].strip()
     assert os.path.isdir(room)
     shutil.rmtree(room)
+
+
+def test_a_secret_is_this_machines_own_and_never_recorded(project):
+    project.write("train.py", "open('model.pkl', 'w').write(str(len(open('.env').read())))")
+    project.write(".gitignore", ".env\n")
+    project.commit()
+    secret = project.write(".env", "TOKEN=one")
+    project.mlrepro("run", "python", "train.py", check=True)
+    secret.write_text("TOKEN=two")
+
+    code, report = rebuild(project, "last")
+
+    assert (code, report["verdict"]) == (0, "identical")
+    found = project.call("grep", "-r", "TOKEN=one", ".mlrepro", ".dvc", check=False)
+    assert found.stdout == ""
