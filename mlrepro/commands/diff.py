@@ -341,7 +341,7 @@ def _values(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Change, ...]:
 
 
 def _flat(prefix: str, value: Any) -> Iterable[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
+    if isinstance(value, Mapping):
         for key, below in value.items():
             yield from _flat(
                 f"{prefix}: {key}"

@@ -301,12 +301,12 @@ def _judge_run(desk: _Desk, model: _Model, record: Manifest) -> None:
     name = shown(model.path)
     sentence = f"run {record.short}, which made `{name}`, has lost {', '.join(lost)}"
     if entry and entry.mine:
-        desk.refuse(
-            model, sentence, "Fetch it with `mlrepro pull`, or train again with `mlrepro run`."
-        )
+        fetch = f"Fetch it with `mlrepro pull {record.short}`"
+        desk.refuse(model, sentence, f"{fetch}, or train again with `mlrepro run`.")
     else:
         sentence = f"run {record.short}, which made `{name}`, is not whole in this clone: "
-        desk.warn(sentence + f"it lacks {', '.join(lost)}", "Fetch it with `mlrepro pull`.")
+        sentence += f"it lacks {', '.join(lost)}"
+        desk.warn(sentence, f"Fetch it with `mlrepro pull {record.short}`.")
 
 
 def _lost(desk: _Desk, record: Manifest) -> list[str]:

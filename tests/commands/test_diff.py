@@ -104,3 +104,14 @@ def test_unequal_positional_arguments_are_named(trained):
         "recorded": "python train.py",
         "current": "python train.py 0.7",
     } in params
+
+
+def test_a_run_without_options_has_no_nameless_parameter(project):
+    project.write("train.py", "open('model.pkl', 'w').write('w')")
+    project.commit()
+    project.mlrepro("run", "-n", "a", "python", "train.py", check=True)
+    project.mlrepro("run", "-n", "b", "python", "train.py", "--lr", "1", check=True)
+
+    done = project.mlrepro("diff", "a", "b", "--json")
+
+    assert [c["what"] for c in json.loads(done.stdout)["params"]] == ["command", "command line: lr"]
