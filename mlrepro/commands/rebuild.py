@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mlrepro import plain
 from mlrepro.capture import machine, variables
 from mlrepro.cleanroom import interpreter, restore, training
 from mlrepro.cleanroom import room as rooms
 from mlrepro.cleanroom.room import Room
-from mlrepro.commands import codechanges, judging, refs, trust
+from mlrepro.commands import codechanges, judging, packages, refs, trust
 from mlrepro.commands.refs import Target
 from mlrepro.drift import Change, DriftReport, Tolerance, Verdict
 from mlrepro.errors import (
@@ -24,7 +22,7 @@ from mlrepro.errors import (
     StoreError,
     TrainingFailedError,
 )
-from mlrepro.manifest import Manifest, Package
+from mlrepro.manifest import Manifest
 from mlrepro.stores import place
 from mlrepro.stores.place import Place
 
@@ -187,7 +185,7 @@ def _rebuilt(
             here, record, room, folders=folders, head=how.head, notify=notify
         )
         chosen = interpreter.choose(os.environ)
-        packages = _packages(here, record, notify)
+        had = packages.recorded(here, record, notify=notify)
         plan = training.plan(here, record, chosen, room, restored.binds)
         absent = _absent(record)
         for sentence in (*absent, *_elsewhere(record)):
@@ -203,7 +201,7 @@ def _rebuilt(
             artifacts=artifacts,
             code=_code_changes(here, record, room) if how.head else (),
             environment=(
-                *interpreter.changes(record, packages, chosen),
+                *interpreter.changes(record, had, chosen),
                 *machine.changes(record.platform, machine.platform()),
             ),
             inputs=restored.changes,
@@ -221,19 +219,6 @@ def _with_stdin(report: DriftReport, record: Manifest) -> DriftReport:
         return report
     note = "the run had a pipe as its standard input, which is not recorded and was empty here"
     return replace(report, notes=(*report.notes, note))
-
-
-def _packages(
-    here: Place, record: Manifest, notify: Callable[[str], None]
-) -> Sequence[Package] | None:
-    """Return the recorded distributions; None where the ledger cannot be had."""
-    if "distributions" not in record.lists:
-        return None
-    try:
-        data = json.loads(restore.listing(here, record, "distributions", notify=notify))
-        return [plain.load(Package, one, where="package") for one in data]
-    except (MlreproError, ValueError):
-        return None
 
 
 def _code_changes(here: Place, record: Manifest, room: Room) -> tuple[Change, ...]:
