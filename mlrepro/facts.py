@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -346,6 +347,9 @@ class Variables:
     unset: tuple[str, ...] = ()
 
 
+_ASKED_TO_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL, signal.SIGQUIT)
+
+
 @dataclass(frozen=True)
 class Run:
     """One execution.
@@ -397,6 +401,12 @@ class Run:
     message: str = ""
     author: str = ""
     work: str = ""
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether somebody stopped it from outside: no training can end at the same point."""
+        asked = self.signal is None or self.signal in _ASKED_TO_END
+        return self.status is Status.INTERRUPTED and asked
 
 
 @dataclass(frozen=True)

@@ -200,14 +200,13 @@ def _shown(record: Manifest, plan: Plan) -> tuple[str, ...]:
 
 
 _ENVIRONMENT = "Activate the environment that the model is to be trained in."
-_ASKED_TO_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL, signal.SIGQUIT)
 
 
 def _expect_an_end(record: Manifest) -> None:
     run = record.run
     if any("\0" in word for word in (*run.command, run.root, run.directory)):
         raise RestoreError(f"run {record.short} holds a command that no system can start")
-    if run.status is Status.INTERRUPTED and (run.signal is None or run.signal in _ASKED_TO_END):
+    if run.was_stopped:
         raise RestoreError(
             f"run {record.short} was interrupted, and no training can be stopped at the same point",
             hint="Rebuild a run that was completed; `mlrepro ls` lists them.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from mlrepro.cleanroom import restore
 from mlrepro.cleanroom.outside import Outside
 from mlrepro.commands import refs
 from mlrepro.errors import MlreproError, RefNotFoundError, RestoreError
-from mlrepro.manifest import SUFFIX, Artifact, Digest, Input, Kept, Manifest, Source, Status
+from mlrepro.manifest import SUFFIX, Artifact, Digest, Input, Kept, Manifest, Source
 from mlrepro.stores import dvc, git, ledger
 from mlrepro.stores.place import Place, digest, strict
 from mlrepro.stores.statcache import StatCache
@@ -182,13 +181,9 @@ class _Looking:
         return all(path is not None and self.holds(path, name) for path, name in found)
 
 
-_ASKED_TO_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL, signal.SIGQUIT)
-
-
 def _run(record: Manifest) -> Iterator[Finding]:
     """Name a run that was stopped from outside: no training can be stopped at the same point."""
-    run = record.run
-    if run.status is Status.INTERRUPTED and (run.signal is None or run.signal in _ASKED_TO_END):
+    if record.run.was_stopped:
         yield Finding("run", record.short, State.INTERRUPTED)
 
 

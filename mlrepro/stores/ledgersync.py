@@ -182,9 +182,7 @@ def fetch_code(repo: git.Repository, remote: str, commit: str) -> None:
     try:
         git.fetch(repo, remote, commit)
     except GitError as error:
-        if not re.search(
-            r"unadvertised|not our ref|couldn't find remote ref|does not allow", str(error)
-        ):
+        if not _FORBIDDEN.search(str(error)):
             raise
         target = f"{writers.REMOTES}{name_of(remote)}"
         git.fetch(repo, remote, f"+{writers.CODE}*:{target}/code/*")
