@@ -103,6 +103,7 @@ class Grade(enum.Enum):
     CHANGED = "changed-during-run"  # no digest is given
     GONE = "gone"  # deleted before it could be read; no digest
     TOO_LARGE = "too-large"  # beyond the limit; no digest
+    RACY = "racy"  # last changed within a clock tick of being read; no digest
     UNVERIFIED = "unverified"
 
 
@@ -407,6 +408,137 @@ class Run:
         """Whether somebody stopped it from outside: no training can end at the same point."""
         asked = self.signal is None or self.signal in _ASKED_TO_END
         return self.status is Status.INTERRUPTED and asked
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How often a model that learns in rounds (trees, epochs, iterations) was improved.
+
+    Attributes
+    ----------
+    asked : int or None
+        The limit that was given, or the library's own.
+    trained : int or None
+        Those that were run.
+    kept : int or None
+        Those that the model predicts with; fewer than were run after early stopping.
+    stopped_by : str
+        ``rounds`` (all that were asked for), ``early stopping``, ``no more gain``, ``tolerance``,
+        ``a callback``, ``an error``; empty where it is not known.
+    """
+
+    asked: int | None = None
+    trained: int | None = None
+    kept: int | None = None
+    stopped_by: str = ""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One call that trained a model, and what was in effect; calls inside it are counted.
+
+    Attributes
+    ----------
+    call : str
+        For instance ``lightgbm.train`` or ``sklearn GridSearchCV.fit``.
+    params : dict
+        Parameters that were passed, by their own names, with the values that took effect; the
+        ledger's list ``fits`` has all parameters, the defaults too.
+    ignored : tuple of str
+        Passed, and unknown to the library: a typing error has no other trace.
+    aliased : dict of str to str
+        Passed under another name → the parameter's own name.
+    overridden : dict of str to str
+        Passed, but another value took effect → why, in a few words.
+    rounds : Rounds or None
+        None where the model does not learn in rounds.
+    scores : dict
+        ``<data> <metric>`` → its last value; the ledger's list has the whole history.
+    threads : int or None
+        Threads that the library was to use.
+    data : tuple of str
+        What it learned from: ``X: DataFrame 7000 × 28 float64``.
+    inside : dict of str to int
+        Calls that trained models inside this one → how many.
+    budget : str
+        A time budget that was in play, as it was passed: ``timeout=60``; such a search does not
+        repeat itself.
+    random : dict of str to str
+        Global generator → digests of its state at entry and exit, ``3f9a… → 77c0…``; one digest
+        where it did not move.
+    model : str
+        Path of the artifact that holds the model, where the program itself did not save it:
+        ``<model 1>``; empty otherwise.
+    seconds : float
+        Wall time.
+    failed : str
+        The name of the exception that ended it.
+    """
+
+    call: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+    aliased: Mapping[str, str] = field(default_factory=dict)
+    overridden: Mapping[str, str] = field(default_factory=dict)
+    rounds: Rounds | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    threads: int | None = None
+    data: tuple[str, ...] = ()
+    inside: Mapping[str, int] = field(default_factory=dict)
+    budget: str = ""
+    random: Mapping[str, str] = field(default_factory=dict)
+    model: str = ""
+    seconds: float = 0.0
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A source of randomness that the program used.
+
+    Attributes
+    ----------
+    name : str
+        ``python`` (the `random` module), ``numpy`` (`numpy.random`), ``torch``; or
+        ``numpy default_rng`` and the like, for generators that were made without a seed.
+    seeded : bool
+        Whether the program gave it a seed; one that it did not seed starts anew each time.
+    seeds : tuple of str
+        The seeds that it was given, in order, the first few.
+    count : int
+        How often it was seeded, or how many unseeded ones were made.
+    where : str
+        Where an unseeded one was made first: ``train.py:12``.
+    """
+
+    name: str
+    seeded: bool
+    seeds: tuple[str, ...] = ()
+    count: int = 1
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder whose content the program listed.
+
+    Attributes
+    ----------
+    path : str
+        Relative to the project's root; empty for the root itself, absolute outside it.
+    count : int
+        How many entries it had; -1 where the observer could not see them.
+    names : str
+        Digest of the names whatever their order, 16 hex digits; empty where not seen.
+    order : str
+        Digest of the names in the order in which the file system gave them: a program that does
+        not sort them depends on it.
+    """
+
+    path: str
+    count: int = -1
+    names: str = ""
+    order: str = ""
 
 
 @dataclass(frozen=True)

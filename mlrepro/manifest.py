@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,9 @@ from mlrepro.facts import (
     Digest,
     Edit,
     Environment,
+    Fit,
+    Folder,
+    Generator,
     Grade,
     Input,
     Kept,
@@ -26,6 +30,7 @@ from mlrepro.facts import (
     Parent,
     Platform,
     Role,
+    Rounds,
     Run,
     Source,
     Status,
@@ -49,6 +54,9 @@ __all__ = [
     "Digest",
     "Edit",
     "Environment",
+    "Fit",
+    "Folder",
+    "Generator",
     "Grade",
     "Input",
     "Kept",
@@ -58,14 +66,17 @@ __all__ = [
     "Parent",
     "Platform",
     "Role",
+    "Rounds",
     "Run",
     "Source",
     "Status",
     "ThreadPool",
     "Variables",
     "beside",
+    "is_in_tree",
     "read",
     "replace",
+    "unsaved_model",
     "write",
 ]
 
@@ -100,10 +111,18 @@ class Manifest:
     blind_spots : tuple of str
         Where mlrepro could not look, one sentence each.
     lists : dict of str to Listing
-        Long lists of the ledger entry: ``inputs``, ``distributions``.
+        Long lists of the ledger entry: ``inputs``, ``distributions``, ``libraries``, ``variables``,
+        ``fits``, ``listed``.
     folders : tuple of str
         Folders that the run listed and that git cannot keep since they were empty; a rebuild
         makes them.
+    fits : tuple of Fit
+        Calls that trained models, the outermost ones; where there are more than
+        `capture.effective.INLINE`, the first and the last of them.
+    generators : tuple of Generator
+        Sources of randomness that were seeded, or made without a seed.
+    listed : tuple of Folder
+        Folders whose content the run listed, up to `capture.effective.INLINE_FOLDERS`.
     schema : int
         Version of the format.
     """
@@ -123,6 +142,9 @@ class Manifest:
     blind_spots: tuple[str, ...] = ()
     lists: Mapping[str, Listing] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
+    fits: tuple[Fit, ...] = ()
+    generators: tuple[Generator, ...] = ()
+    listed: tuple[Folder, ...] = ()
     schema: int = SCHEMA
     sealed: str = field(default="", compare=False, repr=False, metadata={"plain": False})
     """The id that a read manifest was checked against: it covers fields that are newer than we."""
@@ -209,6 +231,17 @@ _CONFLICT = b"\n<<<<<<< "
 _HEADER = "# Recorded by mlrepro; `mlrepro rebuild` makes it again. Not to be edited.\n"
 
 STREAMS = {Role.STDOUT: "<stdout>", Role.STDERR: "<stderr>"}
+_UNSAVED = re.compile(r"<model [1-9]\d{0,5}>")
+
+
+def unsaved_model(number: int) -> str:
+    """Return the artifact path of a model that the program trained and did not save."""
+    return f"<model {number}>"
+
+
+def is_in_tree(path: str) -> bool:
+    """Say whether an artifact's path names a file of the project, not what exists apart of it."""
+    return path not in STREAMS.values() and not _UNSAVED.fullmatch(path)
 
 
 def beside(artifact: Path) -> Path:
@@ -244,7 +277,7 @@ def _check(manifest: Manifest) -> None:
     if not manifest.run.command:
         raise ManifestError("the manifest holds no command")
     for artifact in manifest.artifacts:
-        if artifact.path not in STREAMS.values():
+        if is_in_tree(artifact.path):
             paths.inside(artifact.path, where="artifact")
     for one in manifest.inputs:
         if not one.path.startswith("/"):
