@@ -12,17 +12,35 @@ def start(here):
     """Begin to watch this process, if ``MLREPRO_LOG`` names the folder for its log."""
     from os import environ
 
+    native = _native(environ)
     folder = environ.get("MLREPRO_LOG")
     if not folder:
         return
-    from . import environment, events, facts, imports
+    from . import environment, facts, imports
     from .log import Log
 
     log = Log(folder)
     facts.interpreter(log, here)
-    watch = events.Watch(log, (here, folder))
-    watch.standard_streams()
     facts.at_exit(log)
-    imports.install(watch)
-    sys.addaudithook(watch.hook())
+    watch = None
+    if not native:
+        from . import events
+
+        watch = events.Watch(log, (here, folder))
+        watch.standard_streams()
+    imports.install(log, watch)
+    if watch is not None:
+        sys.addaudithook(watch.hook())
     environment.install(log)
+
+
+def _native(environ):
+    """Whether the preload library watches this process: then it sees the files, and we do not.
+
+    It says so at the process's start. The word of another process that was handed down, or of a
+    program that this one replaced without the library, does not count.
+    """
+    from os import getpid
+
+    word = environ.pop("MLREPRO_NATIVE", "")
+    return word == str(getpid()) and bool(environ.get("LD_PRELOAD"))

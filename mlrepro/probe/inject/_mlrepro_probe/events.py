@@ -3,12 +3,14 @@
 Kinds of records, with their fields:
 
 ========  ==========================================================================
-``r``     a file is opened for reading: seen, relative, dev, ino, size, mtime_ns, path
+``r``     a file is opened for reading: seen, relative, dev, ino, size, mtime_ns, ctime_ns,
+          path
 ``w``     for writing anew; ``a`` for appending; ``u`` for changing: the same fields,
           of the file that was there before (0 where there was none)
 ``m``     moved: relative, from, to
-``k``     copied before the run changed it: dev, ino, size, mtime_ns, copy, path
-``d``     a folder was listed: path
+``k``     copied before the run changed it: dev, ino, size, mtime_ns,
+          ctime_ns, copy, path
+``d``     a folder was listed: path, and what the native observer knows of its names
 ``x``     a program was started: executable, watched, arguments…
 ``b``     a library was imported whose compiled code opens files: module
 ``n``     the network: word (connect, name), address
@@ -24,6 +26,7 @@ from .log import swallow
 # O_DIRECTORY is a part of O_TMPFILE: neither has a name that could be an input or an output.
 _NOT_CONTENT = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", 0)
 _NOWHERE = ("/proc/", "/sys/", "/dev/")
+_ABSENT = (0, 0, 0, 0, 0)
 
 
 class Watch:
@@ -95,11 +98,11 @@ class Watch:
         if found is None:
             if kind == b"r":
                 return  # it will fail, and may be there the next time
-            facts = (0, 0, 0, 0)
+            facts = _ABSENT
         elif found.st_mode & 0o170000 != 0o100000:
             return  # folders, pipes, devices
         else:
-            facts = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+            facts = _facts(found)
         done.add(name)
         self.log.write(kind, seen, relative, *facts, path)
         if kind == b"r" and not self._wrote(name):
@@ -188,9 +191,7 @@ class Watch:
     def _before_change(self, path):
         name = hash(path)
         if name in self.inputs:
-            found = stat(path)
-            facts = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-            self.keep(path, name, facts)
+            self.keep(path, name, _facts(stat(path)))
 
     def _truncated(self, path, *_):
         if path.__class__ is not int:
@@ -205,7 +206,7 @@ class Watch:
         path, _ = absolute(os.fsdecode(path) or ".")
         if hash(path) not in self.done[b"d"] and not (path + "/").startswith(self.skipped):
             self.done[b"d"].add(hash(path))
-            self.log.write(b"d", path)
+            self.log.write(b"d", path, -1, "", "")
 
     # --- other programs, other machines
 
@@ -242,6 +243,11 @@ class Watch:
         if hash(word + address.encode("utf-8", "replace")) not in self.done[b"n"]:
             self.done[b"n"].add(hash(word + address.encode("utf-8", "replace")))
             self.log.write(b"n", word, address)
+
+
+def _facts(found):
+    """What tells one state of a file from another."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def absolute(path):

@@ -1,4 +1,4 @@
-"""Facts: what the interpreter is at its start, and which pools of threads it had at its end."""
+"""Facts: what the interpreter is at its start, its libraries and pools of threads at its end."""
 
 import os
 import sys
@@ -44,22 +44,61 @@ def _command_line():
 
 
 def at_exit(log):
-    """Log the pools of threads when the program ends; registered first, so it runs last."""
+    """Log pools of threads and libraries when the program ends; registered first, so run last."""
     import atexit
+
+    leave, ended_in = os._exit, []
 
     def ended():
         try:
-            maps = _maps()
-            if any(word in maps for word in _POOLS):
-                from . import pools
-
-                for fields in pools.found(maps):
-                    log.write(b"t", *fields)
-            log.write(b"z")
+            if os.getpid() not in ended_in:
+                ended_in.append(os.getpid())
+                loaded(log)
+                log.write(b"z")
         except Exception:  # the program is over; nobody is left to hear of it
             pass
 
+    def _exit(status):
+        """Exit to the system with specified status, without normal exit processing."""
+        try:
+            ended()
+        finally:  # whatever a signal handler raises meanwhile
+            leave(status)
+
+    _exit.__module__ = "os"  # workers are told of functions by name
+    _exit.__qualname__ = "_exit"
+    os._exit = _exit
     atexit.register(ended)
+
+
+def loaded(log):
+    """Log the libraries that the process has mapped by now, and its pools of threads."""
+    maps = _maps()
+    log.write_all(b"l", sorted(_libraries(maps)))
+    if any(word in maps for word in _POOLS):
+        from . import pools
+
+        for fields in pools.found(maps):
+            log.write(b"t", *fields)
+
+
+def _libraries(maps):
+    """Yield path, device and inode of each library whose code is mapped."""
+    seen = set()
+    for line in maps.splitlines():
+        parts = line.split(None, 5)
+        if len(parts) < 6 or b"x" not in parts[1] or b".so" not in parts[5] or parts[5] in seen:
+            continue
+        seen.add(parts[5])
+        major, _, minor = parts[3].partition(b":")
+        device, inode = os.makedev(int(major, 16), int(minor, 16)), int(parts[4])
+        try:
+            found = os.stat(parts[5])
+            if found.st_ino == inode:
+                device = found.st_dev  # some file systems tell `stat` another one than `maps`
+        except OSError:
+            pass
+        yield parts[5], device, inode
 
 
 _POOLS = (b"libgomp", b"libomp", b"libiomp", b"openblas", b"libmkl_rt", b"libblis")

@@ -1,14 +1,16 @@
-"""Imports: when the program first imports a library whose files Python cannot see, wrap its calls.
+"""Imports: when the program first imports a library of a table, wrap the calls named there.
 
-The library is never imported by the probe itself. The finder stands first, finds a module of the
-table by asking the finders behind it, and lets the module's own loader run to its end.
+There are two tables: libraries whose files Python cannot see (not needed where the native observer
+sees them), and libraries that train. The library is never imported by the probe itself. The finder
+stands first, finds a module of a table by asking the finders behind it, and lets the module's own
+loader run to its end.
 """
 
 import sys
 
 from .log import swallow
 
-MODULES = frozenset(
+FILES = frozenset(
     (
         "catboost.core",
         "cv2",
@@ -42,17 +44,23 @@ MODULES = frozenset(
 )
 
 
-def install(watch):
-    """Put the finder first."""
-    sys.meta_path.insert(0, _Finder(watch))
+# Module: the module here whose `wrap(module, log)` watches what is trained with it.
+FITS = {}
+
+
+def install(log, watch):
+    """Put the finder first; there is no `watch` where the native observer sees the files."""
+    sys.meta_path.insert(0, _Finder(log, watch))
 
 
 class _Finder:
-    def __init__(self, watch):
+    def __init__(self, log, watch):
+        self.log = log
         self.watch = watch
 
     def find_spec(self, name, path=None, target=None):
-        if name not in MODULES:
+        files = self.watch is not None and name in FILES
+        if not files and name not in FITS:
             return None
         for finder in sys.meta_path:
             find = getattr(finder, "find_spec", None)
@@ -60,25 +68,34 @@ class _Finder:
                 continue
             spec = find(name, path, target)
             if spec is not None:
-                self._follow(spec)
+                self._follow(spec, files)
                 return spec
         return None
 
-    def _follow(self, spec):
+    def _follow(self, spec, files):
         """Let this one loader object say when it has executed the module."""
-        loader, watch = spec.loader, self.watch
+        loader = spec.loader
         try:
             execute = loader.exec_module
 
             def exec_module(module):
                 execute(module)
                 try:
-                    from . import calls
-
-                    calls.wrap(module, watch)
+                    self._wrap(module, files)
                 except Exception as error:
                     swallow(error)
 
             loader.exec_module = exec_module
         except Exception as error:  # a loader without attributes of its own
             swallow(error)
+
+    def _wrap(self, module, files):
+        if files:
+            from . import calls
+
+            calls.wrap(module, self.watch)
+        watcher = FITS.get(module.__name__)
+        if watcher:
+            from importlib import import_module
+
+            import_module("." + watcher, __package__).wrap(module, self.log)

@@ -52,7 +52,15 @@ class Log:
 
     def write(self, kind, *fields):
         """Append one record; one that cannot be written waits for the next."""
-        line = b"%s\t%d\t%s\t.\n" % (kind, monotonic_ns(), b"\t".join(map(_field, fields)))
+        self._put(_line(kind, fields))
+
+    def write_all(self, kind, rows):
+        """Append many records of one kind at once."""
+        lines = b"".join([_line(kind, fields) for fields in rows])
+        if lines:
+            self._put(lines)
+
+    def _put(self, line):
         pending = self.pending
         if pending:
             pending.append(line)
@@ -106,6 +114,10 @@ class Log:
             os.environ["MLREPRO_LOG_SAID"] = "1"  # once for a run, not for each process
         except OSError:
             pass
+
+
+def _line(kind, fields):
+    return b"%s\t%d\t%s\t.\n" % (kind, monotonic_ns(), b"\t".join(map(_field, fields)))
 
 
 def _field(value):
