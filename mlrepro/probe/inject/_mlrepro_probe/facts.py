@@ -84,21 +84,18 @@ def loaded(log):
 
 def _libraries(maps):
     """Yield path, device and inode of each library whose code is mapped."""
-    seen = set()
-    for line in maps.splitlines():
-        parts = line.split(None, 5)
-        if len(parts) < 6 or b"x" not in parts[1] or b".so" not in parts[5] or parts[5] in seen:
-            continue
-        seen.add(parts[5])
+    lines = [line for line in maps.splitlines() if b" r-xp " in line and b".so" in line]
+    found = {parts[5]: parts for parts in (line.split(None, 5) for line in lines)}
+    for path, parts in found.items():
         major, _, minor = parts[3].partition(b":")
         device, inode = os.makedev(int(major, 16), int(minor, 16)), int(parts[4])
         try:
-            found = os.stat(parts[5])
-            if found.st_ino == inode:
-                device = found.st_dev  # some file systems tell `stat` another one than `maps`
+            status = os.stat(path)
+            if status.st_ino == inode:
+                device = status.st_dev  # some file systems tell `stat` another one than `maps`
         except OSError:
             pass
-        yield parts[5], device, inode
+        yield path, device, inode
 
 
 _POOLS = (b"libgomp", b"libomp", b"libiomp", b"openblas", b"libmkl_rt", b"libblis")

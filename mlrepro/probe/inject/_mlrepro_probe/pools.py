@@ -41,9 +41,8 @@ def found(maps):
 
 def _libraries(maps):
     for line in maps.splitlines():
-        path = line.partition(b"/")
-        if path[1] and b".so" in path[2]:
-            yield os.fsdecode(b"/" + path[2])
+        if b" r-xp " in line and b".so" in line:
+            yield os.fsdecode(b"/" + line.partition(b"/")[2])
 
 
 def _call(library, names, kind):
