@@ -300,6 +300,11 @@ class Platform:
         The processor's model name.
     cpu_flags : str
         sha256 of the sorted list of CPU flags, first 16 hex digits.
+    cpu_features : tuple of str
+        Those of the CPU's flags by which numerical libraries choose their code: ``avx2``, ``fma``,
+        ``asimd`` …
+    caches : tuple of str
+        Size of the first core's caches, ``L1d 32K``: some libraries cut matrices to fit them.
     cores, affinity : int
         Logical processors of the machine, and those the process could use.
     quota : float or None
@@ -324,6 +329,8 @@ class Platform:
     memory: int = 0
     gpu: tuple[str, ...] = ()
     host: str = ""
+    cpu_features: tuple[str, ...] = ()
+    caches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
