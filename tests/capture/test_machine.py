@@ -98,6 +98,51 @@ def test_gpus_are_read_from_the_driver(tmp_path):
     assert found.gpu == ("NVIDIA H100, driver 535.104.05",)
 
 
+def test_amd_gpus_are_read_from_their_compute_driver(tmp_path):
+    nodes = "sys/class/kfd/kfd/topology/nodes"
+    found = made_up(
+        tmp_path,
+        {
+            f"{nodes}/0/properties": "cpu_cores_count 64\nsimd_count 0\n",
+            f"{nodes}/1/properties": "simd_count 440\ngfx_target_version 90010\n",
+            f"{nodes}/1/name": "aldebaran\n",
+            f"{nodes}/2/properties": "simd_count 96\ndamaged\n",
+            "sys/module/amdgpu/version": "6.3.6\n",
+        },
+    )
+
+    assert found.gpu == ("AMD aldebaran gfx90a, driver 6.3.6", "AMD GPU, driver 6.3.6")
+
+
+def test_features_that_numerical_libraries_choose_their_code_by_are_readable(tmp_path):
+    found = made_up(tmp_path, {"proc/cpuinfo": "flags : fpu vme avx2 fma avx512f rtm\n"})
+    arm = made_up(tmp_path / "arm", {"proc/cpuinfo": "Features : fp asimd crc32 sve\n"})
+
+    assert found.cpu_features == ("avx2", "avx512f", "fma")
+    assert arm.cpu_features == ("asimd", "sve")
+
+
+def test_caches_are_read(tmp_path):
+    cache = "sys/devices/system/cpu/cpu0/cache"
+    kinds = [("1", "Data", "32K"), ("1", "Instruction", "32K"), ("2", "Unified", "512K")]
+    files = {
+        f"{cache}/index{index}/{name}": value + "\n"
+        for index, kind in enumerate(kinds)
+        for name, value in zip(("level", "type", "size"), kind, strict=True)
+    }
+
+    assert made_up(tmp_path, files).caches == ("L1d 32K", "L2 512K")
+
+
+def test_only_the_cpu_features_that_one_machine_lacks_are_named():
+    one = Platform(cpu_features=("avx", "avx2", "fma"))
+    two = Platform(cpu_features=("avx", "fma"))
+    old = Platform()
+
+    assert machine.changes(one, two) == (Change("CPU features", "avx2", "none besides"),)
+    assert machine.changes(old, one) == ()
+
+
 def test_differences_are_named_and_the_machines_name_is_none():
     one = machine.platform()
     two = dataclasses.replace(one, host="elsewhere", cores=one.cores + 2, quota=1.5)
