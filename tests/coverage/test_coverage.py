@@ -1,0 +1,47 @@
+"""Coverage: every way to read and write under every observer; what is missed is written down.
+
+An observer that comes to miss something fails here, and one that comes to see more as well:
+the table of the cases is what the documentation and `make coverage-matrix` say.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.coverage.case import Case
+from tests.coverage.cases import CASES
+from tests.coverage.running import OBSERVERS, NotHereError, Workshop, run
+
+OPTIONAL = ("rust", "node")
+"""Languages that a machine on which the tests run may lack."""
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory) -> Workshop:
+    return Workshop(tmp_path_factory.mktemp("workshop"))
+
+
+@pytest.mark.parametrize("observer", OBSERVERS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_a_program_reads_and_writes_is_seen(case: Case, observer, workshop, tmp_path):
+    try:
+        outcome = run(case, observer, workshop, tmp_path)
+    except NotHereError as error:
+        if case.language in OPTIONAL:
+            pytest.skip(str(error))
+        raise
+
+    said = "\n".join(outcome.blind_spots)
+    assert not outcome.wrong, said
+    assert outcome.missed == case.missed.get(observer, ""), said
+    assert outcome.refused == case.refused.get(observer, ()), said
+    assert outcome.named == (observer in case.named), said
+    assert "W" not in outcome.missed_by_scan
+
+
+def test_the_table_holds_the_57_ways_of_the_measurement():
+    counted = [case for case in CASES if case.counted]
+
+    assert len(counted) == 57
+    assert sum("R" in case.kinds for case in counted) == 55
+    assert sum("W" in case.kinds for case in counted) == 26
