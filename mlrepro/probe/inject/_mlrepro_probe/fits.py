@@ -5,10 +5,8 @@ fields of a fit's record; it asks the library, and never calls back, predicts or
 inside another one, as those of a search, are counted in the outermost call of their thread.
 """
 
-import json
 import os
-import threading
-from functools import wraps
+from _thread import _local, get_ident  # `threading` takes a ms of each process's start
 from time import perf_counter
 
 from .log import swallow
@@ -28,12 +26,14 @@ class Fits:
 
     def __init__(self, log):
         self.log = log
-        self.local = threading.local()
-        self.ids = {}  # id of a model object → id of its fit
+        self.local = _local()
+        self.searching = None  # calls inside the outermost one of that thread
+        self.ids = {}  # id of a model object → id of its fit, weak reference
         self._start()
         os.register_at_fork(after_in_child=self._start)
 
     def _start(self):
+        self.main = get_ident()  # the thread that started the interpreter, or the one that forked
         self.count = 0
         self.models = 0
 
@@ -53,29 +53,40 @@ class Fits:
         """
         if getattr(function, "_mlrepro", False):
             return function
+        from functools import wraps
+
+        watched = _Watched(self, call, function, describer)
 
         @wraps(function)
         def fit(*args, **kwargs):
-            outer = getattr(self.local, "outer", None)
-            if outer is not None:
-                name = call if call.__class__ is str else _name(call, args, kwargs)
-                outer[name] = outer.get(name, 0) + 1
-                return function(*args, **kwargs)
-            return self._outermost(call, function, describer, args, kwargs)
+            return watched(args, kwargs)
 
         fit._mlrepro = True
         return fit
+
+    def _each(self, call, function, describer, args, kwargs):
+        outer = getattr(self.local, "outer", None)
+        if outer is None and get_ident() != self.main:
+            outer = self.searching  # a thread of the search's, as joblib's
+        if outer is not None:
+            name = call if call.__class__ is str else _name(call, args, kwargs)
+            outer[name] = outer.get(name, 0) + 1
+            return function(*args, **kwargs)
+        return self._outermost(call, function, describer, args, kwargs)
 
     def _outermost(self, call, function, describer, args, kwargs):
         from . import randomness
 
         self.local.outer = inside = {}
+        if get_ident() == self.main:
+            self.searching = inside
         record, state = {}, None
         detailed = self.count < MOST_DETAILED
         self.count += 1
         try:
             record["call"] = call if call.__class__ is str else call(*args, **kwargs)
-            record["entry"] = randomness.states()
+            if detailed:
+                record["entry"] = randomness.states()
             before = describer.before(record["call"], args, kwargs)
             state = before.pop("state", None)
             record.update(before)
@@ -92,8 +103,11 @@ class Fits:
         finally:
             record["seconds"] = round(perf_counter() - began, 6)
             self.local.outer = None
+            if self.searching is inside:
+                self.searching = None
             try:
-                record["exit"] = randomness.states()
+                if detailed:
+                    record["exit"] = randomness.states()
                 record["inside"] = inside
                 if "failed" not in record:
                     record.update(describer.after(state, result, args, kwargs, detailed))
@@ -108,7 +122,9 @@ class Fits:
         if text is not None and self.models < MOST_MODELS:
             record["model"] = self._keep(text, identity)
             for one in objects:
-                self.ids[id(one)] = identity
+                self.ids[id(one)] = identity, _reference(one)
+        import json
+
         self.log.write(b"f", json.dumps(record, default=str, skipkeys=True))
 
     def _keep(self, text, identity):
@@ -132,9 +148,44 @@ class Fits:
 
     def saved(self, model):
         """Note that the program itself saved or serialised a model that a fit made."""
-        identity = self.ids.pop(id(model), None)
-        if identity is not None:
+        identity, reference = self.ids.pop(id(model), ("", None))
+        if identity and reference() is model:
             self.log.write(b"p", identity)
+
+
+class _Watched:
+    """A function and its watcher; in a class that is pickled by its content, the function alone."""
+
+    __slots__ = ("given", "watch")
+
+    def __init__(self, fits, *given):
+        self.watch = fits._each
+        self.given = given
+
+    def __call__(self, args, kwargs):
+        return self.watch(*self.given, args, kwargs)
+
+    def __reduce__(self):
+        from functools import partial
+
+        return partial, (_Plain(), self.given[1])
+
+
+class _Plain:
+    """Is a lambda where it arrives: nothing there needs this package."""
+
+    def __reduce__(self):
+        return eval, ("lambda function, args, kwargs: function(*args, **kwargs)",)
+
+
+def _reference(model):
+    """Return a weak reference: the id of a model that is gone may be another object's."""
+    from weakref import ref
+
+    try:
+        return ref(model)
+    except TypeError:
+        return lambda: model
 
 
 def _name(call, args, kwargs):

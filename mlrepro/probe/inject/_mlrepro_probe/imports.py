@@ -8,6 +8,8 @@ loader run to its end.
 
 import sys
 
+from . import patches
+from .fits import Fits
 from .log import swallow
 
 FILES = frozenset(
@@ -44,23 +46,24 @@ FILES = frozenset(
 )
 
 
-# Module: the module here whose `wrap(module, log)` watches what is trained with it.
-FITS = {}
-
-
 def install(log, watch):
     """Put the finder first; there is no `watch` where the native observer sees the files."""
-    sys.meta_path.insert(0, _Finder(log, watch))
+    fits = Fits(log)
+    sys.meta_path.insert(0, _Finder(fits, watch))
+    try:
+        patches.apply_loaded(fits)
+    except Exception as error:
+        swallow(error)
 
 
 class _Finder:
-    def __init__(self, log, watch):
-        self.log = log
+    def __init__(self, fits, watch):
+        self.fits = fits
         self.watch = watch
 
     def find_spec(self, name, path=None, target=None):
         files = self.watch is not None and name in FILES
-        if not files and name not in FITS:
+        if not files and name not in patches.FITS:
             return None
         for finder in sys.meta_path:
             find = getattr(finder, "find_spec", None)
@@ -94,8 +97,4 @@ class _Finder:
             from . import calls
 
             calls.wrap(module, self.watch)
-        watcher = FITS.get(module.__name__)
-        if watcher:
-            from importlib import import_module
-
-            import_module("." + watcher, __package__).wrap(module, self.log)
+        patches.apply(module, self.fits)

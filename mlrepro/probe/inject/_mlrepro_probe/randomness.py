@@ -15,3 +15,7 @@ def states():
     if random is not None:
         found["python"] = blake2b(repr(random.getstate()).encode(), digest_size=8).hexdigest()
     return found
+
+
+def patch(module, fits):
+    """Watch nothing yet."""

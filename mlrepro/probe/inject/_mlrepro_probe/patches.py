@@ -1,0 +1,32 @@
+"""Patches: for each module that trains or draws, the sibling here that knows how to watch it.
+
+A sibling has ``patch(module, fits)``, which is called when the module has just been executed.
+"""
+
+import sys
+
+FITS = {
+    "flaml.automl.automl": "studies",
+    "numpy.random": "randomness",
+    "optuna.study.study": "studies",
+    "random": "randomness",
+    "sklearn.base": "estimators",
+    "torch": "networks",
+}
+
+
+def apply(module, fits):
+    """Watch what is trained or drawn with a module of the table."""
+    from importlib import import_module
+
+    sibling = FITS.get(module.__name__)
+    if sibling:
+        import_module("." + sibling, __package__).patch(module, fits)
+
+
+def apply_loaded(fits):
+    """Do so for the modules that were imported before the probe was."""
+    for name in FITS:
+        module = sys.modules.get(name)
+        if module is not None:
+            apply(module, fits)
