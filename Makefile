@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help dev fmt lint test docs docs-check bench check demo clean
+.PHONY: help dev fmt lint test docs docs-check bench coverage-matrix check demo clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -36,6 +36,9 @@ docs-check: dev  ## fail where the documentation is older than the code
 
 bench: dev  ## measure what mlrepro costs, beside the bare command and DVC
 	$(BIN)/python benchmarks/run_all.py
+
+coverage-matrix: dev  ## show which ways to read and write each observer sees
+	$(BIN)/python -m tests.coverage.matrix
 
 check: lint test docs-check  ## all that must hold before a commit
 
