@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mlrepro.capture.observation import Interpreter
@@ -36,33 +37,59 @@ _TAKES_A_VALUE = "cmWXQ"
 _HIDES = "IES"
 
 
-def sentences(
-    programs: Sequence[tuple[Sequence[str], bool]], interpreters: Collection[Interpreter]
-) -> list[str]:
+@dataclass(frozen=True)
+class Program:
+    """A program that the run started, or tried to.
+
+    Attributes
+    ----------
+    arguments : tuple of str
+        Its path first.
+    word : str
+        ``1`` if it was given the variables of the observers and can take them; else why not:
+        ``0`` (no variables), ``static``, ``go``, ``musl``, ``foreign``, ``sanitizer``, ``setuid``.
+    parent : int
+        The process that started it; its own where that process became the program.
+    """
+
+    arguments: tuple[str, ...]
+    word: str = "1"
+    parent: int = 0
+
+
+@dataclass(frozen=True)
+class Started:
+    """A program that has started under the native observer."""
+
+    pid: int
+    parent: int
+    executable: str
+    arguments: tuple[str, ...]
+
+
+def sentences(programs: Sequence[Program], interpreters: Collection[Interpreter]) -> list[str]:
     """Return one blind spot for each program that could not be watched.
 
     Parameters
     ----------
-    programs : sequence of (arguments, watched)
-        The program's path first; whether it was given the variables of the probe.
+    programs : sequence of Program
+        All that were started.
     interpreters : collection of Interpreter
         The Python processes that left a log.
     """
     said: dict[str, str] = {}
-    for arguments, watched in programs:
-        sentence = _sentence(arguments, watched, interpreters)
+    for program in programs:
+        sentence = _sentence(program, interpreters)
         if sentence:
-            said.setdefault(_name(arguments[0]), sentence)
+            said.setdefault(_name(program.arguments[0]), sentence)
     return list(said.values())
 
 
-def write_unseen(
-    programs: Sequence[tuple[Sequence[str], bool]], interpreters: Collection[Interpreter]
-) -> bool:
+def write_unseen(programs: Sequence[Program], interpreters: Collection[Interpreter]) -> bool:
     """Say whether one of the programs may have written what no probe saw."""
     return any(
-        _sentence(arguments, watched, interpreters) and not _launched(arguments, interpreters)
-        for arguments, watched in programs
+        _sentence(program, interpreters) and not _launched(program.arguments, interpreters)
+        for program in programs
     )
 
 
@@ -74,9 +101,8 @@ def _launched(arguments: Sequence[str], interpreters: Collection[Interpreter]) -
     return any(len(i.argv) > 1 and given[-len(i.argv) + 1 :] == i.argv[1:] for i in interpreters)
 
 
-def _sentence(
-    arguments: Sequence[str], watched: bool, interpreters: Collection[Interpreter]
-) -> str | None:
+def _sentence(program: Program, interpreters: Collection[Interpreter]) -> str | None:
+    arguments, watched = program.arguments, program.word == "1"
     name = _name(arguments[0])
     if name in _HARMLESS or (name == "git" and {*arguments[1:3]} & _HARMLESS_GIT):
         return None

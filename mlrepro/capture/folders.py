@@ -35,7 +35,7 @@ def empty(
     brought = {str(p) for path in (*code, *inputs) for p in PurePosixPath(path).parents}
     brought.update(inputs)
     found = []
-    for path in observation.listed:
+    for path in (folder.path for folder in observation.listed):
         name = path[len(str(root)) + 1 :] if path.startswith(f"{root}/") else ""
         if not name or name in brought or f"{path}/".startswith(tuple(prefixes)):
             continue

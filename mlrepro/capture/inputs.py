@@ -123,7 +123,7 @@ def find(
     named, idle = globs.files(start or known.root, declared)
     for path in map(str, named):
         kept = replace(reads[path], seen="declared") if path in reads else None
-        reads[path] = kept or Read(path, _stat(path), "declared", wrote_before=False)
+        reads[path] = kept or Read(path, state(path), "declared", wrote_before=False)
     members = Members(stores)
     inputs, code, opened = {}, {}, {}
     troubles = [f"`--input {pattern}` names no file" for pattern in idle]
@@ -287,7 +287,7 @@ def _digest(read: Read, cache: StatCache | None) -> tuple[Digest | None, Grade, 
     """Hash what was read, if it is still what was read, or the copy kept before it was changed."""
     if read.stat and read.stat.size > DIGEST_LIMIT:
         return None, Grade.TOO_LARGE, read.path
-    now = _stat(read.path)
+    now = state(read.path)
     if read.copy and now != read.stat:
         try:
             return objects.digest_file(Path(read.copy)), Grade.BEFORE_WRITE, read.copy
@@ -299,7 +299,7 @@ def _digest(read: Read, cache: StatCache | None) -> tuple[Digest | None, Grade, 
         digest = digest_of_file(Path(read.path), cache)
     except (StoreError, OSError):  # gone, or not readable
         return None, Grade.UNVERIFIED, read.path
-    verified = _stat(read.path) == now
+    verified = state(read.path) == now
     return (digest if verified else None, Grade.VERIFIED if verified else Grade.CHANGED, read.path)
 
 
@@ -363,12 +363,13 @@ def _is_folder(path: str) -> bool:
     return Path(path).is_dir()
 
 
-def _stat(path: str) -> Stat | None:
+def state(path: str) -> Stat | None:
+    """Return the state of a file now; None where there is none."""
     try:
         found = Path(path).stat()
     except (OSError, ValueError):
         return None
-    return Stat(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    return Stat(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _mb(size: int | None) -> str:

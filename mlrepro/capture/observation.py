@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from mlrepro.facts import Folder
 from mlrepro.manifest import ThreadPool
 
 
 @dataclass(frozen=True)
 class Stat:
-    """What tells one state of a file from another."""
+    """What tells one state of a file from another; `ctime_ns` is 0 where it is not known."""
 
     dev: int
     ino: int
     size: int
     mtime_ns: int
+    ctime_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,11 @@ class Read:
     stat : Stat or None
         Of the file as it was opened for the first time; of a symlink's target.
     seen : str
-        ``audit``, ``wrapper`` (a native library), ``import`` (source of a module that was
-        loaded, the script among them) or ``stream`` (standard input).
+        ``native`` or ``audit``, after the observer; ``wrapper`` (a native library that Python
+        called), ``import`` (source of a module that was loaded, the script among them),
+        ``stream`` (standard input), ``program`` (a program of the project's that was started),
+        ``library`` (one that was loaded) or ``argument`` (a file that was named to a program
+        which could not be watched: a guess).
     wrote_before : bool
         True where the run itself wrote the file before: it is no input.
     relative : bool
@@ -37,6 +44,8 @@ class Read:
     copy : str
         Absolute path of a copy made before the run overwrote, moved over or deleted the file;
         empty where there is none. The copy has the state of `stat`, and lies in the log's folder.
+    time : int
+        When it was opened for the first time, in ns of the monotonic clock; 0 where not known.
     """
 
     path: str
@@ -45,6 +54,7 @@ class Read:
     wrote_before: bool = False
     relative: bool = True
     copy: str = ""
+    time: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,8 @@ class Write:
     path : str
         Absolute, as in `Read`; the last name of a file that was moved.
     seen : str
-        Who saw it: ``audit``, ``wrapper``, ``stream``, ``scan``, or two of them: ``audit+scan``.
+        Who saw it: ``native``, ``audit``, ``wrapper``, ``stream``, ``scan``, or two of them:
+        ``native+scan``.
         Seen by ``scan`` alone, it may have been changed by somebody else meanwhile.
     relative : bool
         Whether the program gave a relative path; True where that is not known.
@@ -103,6 +114,29 @@ class Interpreter:
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """A call that trained a model, as the probe in that process told it.
+
+    Attributes
+    ----------
+    pid, time : int
+        Where and when it ended; the clock is the monotonic one, in ns.
+    record : mapping
+        From the process's JSON: it is the user's process, so nothing of it can be trusted.
+    model : str
+        Absolute path of the model's text in the log's folder; empty where it was not kept.
+    saved : bool
+        Whether the program itself saved that model, or serialised it.
+    """
+
+    pid: int
+    time: int
+    record: Mapping[str, Any]
+    model: str = ""
+    saved: bool = False
+
+
+@dataclass(frozen=True)
 class Observation:
     """All that was seen of one run.
 
@@ -121,11 +155,20 @@ class Observation:
     blind_spots : tuple of str
         One sentence each.
     name : str
-        For instance ``audit+scan``.
-    listed : tuple of str
-        Folders whose content the program listed.
+        For instance ``native+scan``.
+    listed : tuple of Folder
+        Folders whose content the program listed; their paths are absolute here.
     unwatched : bool
-        Whether programs ran whose writes only the scan can see: shells, compiled programs.
+        Whether programs ran whose writes only the scan can see.
+    libraries : tuple of str
+        Absolute paths of the native libraries that were mapped.
+    fits : tuple of Fitted
+        In the order of their ends.
+    seedings : tuple of mapping
+        Seedings of global generators, and unseeded generators that were made, each with its
+        ``"pid"``; as little to be trusted as `Fitted.record`.
+    lost : int
+        How many events there was no room for.
     """
 
     reads: tuple[Read, ...] = ()
@@ -135,5 +178,9 @@ class Observation:
     consulted: tuple[str, ...] = ()
     blind_spots: tuple[str, ...] = ()
     name: str = "off"
-    listed: tuple[str, ...] = ()
+    listed: tuple[Folder, ...] = ()
     unwatched: bool = False
+    libraries: tuple[str, ...] = ()
+    fits: tuple[Fitted, ...] = ()
+    seedings: tuple[Mapping[str, Any], ...] = ()
+    lost: int = 0

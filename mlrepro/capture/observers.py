@@ -211,7 +211,7 @@ class AuditObserver:
     def _command_unseen(self, seen: Observation) -> bool:
         from mlrepro.capture import children  # noqa: PLC0415  with the trail
 
-        programs = [(self.watching.command, True)] if self.watching.command else []
+        programs = [children.Program(self.watching.command)] if self.watching.command else []
         return not seen.interpreters or children.write_unseen(programs, seen.interpreters)
 
     def _command_spots(self, seen: Observation) -> list[str]:
@@ -219,7 +219,7 @@ class AuditObserver:
 
         found = []
         if self.watching.command:
-            found = children.sentences([(self.watching.command, True)], seen.interpreters)
+            found = children.sentences([children.Program(self.watching.command)], seen.interpreters)
         if not seen.interpreters:
             found.append("no Python process of this run could be watched")
         return found

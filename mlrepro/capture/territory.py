@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from mlrepro.capture.observation import Interpreter
 
 _SYSTEM = (
     *("/proc/", "/sys/", "/dev/", "/etc/", "/usr/", "/lib/", "/lib64/", "/bin/", "/sbin/"),
@@ -58,3 +61,26 @@ def real(path: str, known: dict[str, str]) -> str:
     if folder not in known:
         known[folder] = os.path.realpath(folder or "/").rstrip("/")
     return f"{known[folder]}/{name}"
+
+
+_INSTALLED = ("lib", "lib64", "bin", "share", "include", "etc", "ssl", "conda-meta")
+_SITES = ("/site-packages", "/dist-packages")
+
+
+def of_interpreters(interpreters: Iterable[Interpreter]) -> tuple[str, ...]:
+    """Return the beginnings of all paths that belong to interpreters and their packages.
+
+    They are the environment of a run, which is recorded by itself.
+    """
+    found: set[str] = set()
+    for interpreter in interpreters:
+        for prefix in {interpreter.prefix.rstrip("/"), interpreter.base_prefix.rstrip("/")}:
+            if prefix not in ("", "/usr"):  # those of the system are in no territory
+                found.update(f"{prefix}/{name}/" for name in _INSTALLED)
+                found.add(f"{prefix}/pyvenv.cfg")
+        found.update(f"{entry}/" for entry in interpreter.path if entry.endswith(_SITES))
+    return tuple(sorted(found | {_real(path) for path in found}))
+
+
+def _real(path: str) -> str:
+    return os.path.realpath(path) + ("/" if path.endswith("/") else "")

@@ -6,7 +6,7 @@ import pytest
 
 from mlrepro.capture import globs, inputs
 from mlrepro.capture.inputs import Known
-from mlrepro.capture.observation import Observation, Read, Stat
+from mlrepro.capture.observation import Observation, Read
 from mlrepro.manifest import Grade, Source
 from mlrepro.stores import objects
 
@@ -24,11 +24,9 @@ def root(tmp_path) -> Path:
 
 
 def seen(*paths: Path, **options) -> Observation:
-    def stat(path):
-        found = path.stat()
-        return Stat(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-
-    return Observation(reads=tuple(Read(str(p), stat(p), "audit", **options) for p in paths))
+    return Observation(
+        reads=tuple(Read(str(p), inputs.state(str(p)), "audit", **options) for p in paths)
+    )
 
 
 def write(path: Path, text: str) -> Path:
