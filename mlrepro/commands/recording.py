@@ -13,9 +13,11 @@ from pathlib import Path, PurePosixPath
 from mlrepro import documents, manifest, paths, plain
 from mlrepro.capture import (
     code,
+    effective,
     environment,
     folders,
     inputs,
+    libraries,
     machine,
     observers,
     outputs,
@@ -136,13 +138,21 @@ def seal(
     made, read, unclaimed, choice = _sorted(
         here, work, state, ended, observation, known, troubles, overlapped=overlapped
     )
+    trained = effective.find(observation, _weights(here, made))
+    unsaved, lost = storing.models(here, trained.models)
+    troubles += lost
+    printed = [one for one in made if one.role in manifest.STREAMS]
+    listed = effective.folders(observation.listed, here.root, read.inputs)
     settled = _settle(here, state, read, [a.path for a in made], troubles)
     env, packages = _environment(here, observation)
-    lists = _lists(read.inputs, packages)
+    lists = {
+        **_lists(read.inputs, packages),
+        **_lists_of_training(here, observation, env, trained, listed),
+    }
     record = Manifest(
         run=_run(here, state, ended, work),
         code=settled,
-        artifacts=tuple(made),
+        artifacts=(*(a for a in made if a not in printed), *unsaved, *printed),
         inputs=inputs.shown(read.inputs),
         parents=inputs.parents(read.inputs, known, here.stores),
         params=_params(here.root, state, [i.path for i in read.inputs]),
@@ -155,6 +165,9 @@ def seal(
         blind_spots=(*observation.blind_spots, *unclaimed, *_code_blind_spots(state), *troubles),
         lists={k: Listing(Digest("sha256", _sha256(v)), n) for k, (v, n) in lists.items()},
         folders=_folders_listed(here, state, observation, known, settled, read),
+        fits=trained.fits,
+        generators=trained.generators,
+        listed=listed[: effective.INLINE_FOLDERS],
     )
     record = spelling.legible(record)
     record = replace(record, sealed=record.id)  # computed once
@@ -431,6 +444,33 @@ def _lists(
         lists["inputs"] = (documents.canonical_json(plain.dump(read)), len(read))
     if packages:
         lists["distributions"] = (documents.canonical_json(plain.dump(packages)), len(packages))
+    return lists
+
+
+def _weights(here: Place, made: Iterable[Artifact]) -> list[Path]:
+    return [here.root / one.path for one in made if one.role is Role.WEIGHTS]
+
+
+def _lists_of_training(
+    here: Place,
+    observation: Observation,
+    env: Environment,
+    trained: effective.Effective,
+    listed: Sequence[manifest.Folder],
+) -> dict[str, tuple[bytes, int]]:
+    """Return the long lists of what was effective: fits, native libraries, listed folders."""
+    lists = {}
+    if trained.count:
+        data = documents.canonical_json(trained.listing)
+        lists["fits"] = (data, trained.count)
+    if observation.libraries:
+        cache = here.root / works.FOLDER / "libraries.json"
+        prefixes = {p for i in observation.interpreters for p in (i.prefix, i.base_prefix)}
+        first = [env.prefix, *sorted(prefixes - {env.prefix})]
+        found = libraries.found(observation.libraries, cache=cache, prefixes=first)
+        lists["libraries"] = (documents.canonical_json(plain.dump(found)), len(found))
+    if len(listed) > effective.INLINE_FOLDERS:
+        lists["listed"] = (documents.canonical_json(plain.dump(listed)), len(listed))
     return lists
 
 

@@ -42,6 +42,19 @@ def _stored(here: Place, path: Path, how: Kept, cache: StatCache) -> Stored:
     return here.stores.add(path, into_dvc=pointed, ignore=ignore, cache=cache)
 
 
+def models(here: Place, found: Sequence[tuple[str, Path]]) -> tuple[list[Artifact], list[str]]:
+    """Store the models that the program trained and did not save, from the log's folder."""
+    kept, lost = [], []
+    for name, path in found:
+        try:
+            stored = here.stores.add(path, into_dvc=False)
+        except (OSError, MlreproError) as error:
+            lost.append(f"{name}, which was not saved, could not be stored: {sentence(error)}")
+            continue
+        kept.append(Artifact(name, Role.WEIGHTS, stored.digest, stored.size, seen="fit"))
+    return kept, lost
+
+
 def streams(here: Place, work: Work) -> tuple[list[Artifact], list[str]]:
     """Store what a run printed."""
     printed, lost = [], []

@@ -1,0 +1,257 @@
+"""Effective: what the training libraries really did, from what the probe wrote of each fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlrepro import plain
+from mlrepro.capture import fitrecords
+from mlrepro.capture.observation import Fitted, Interpreter, Observation
+from mlrepro.manifest import Fit, Folder, Generator, Input, unsaved_model
+
+INLINE = 6
+"""Fits that a manifest shows; of more, the first and the last ones."""
+
+INLINE_FOLDERS = 20
+"""Listed folders that a manifest shows."""
+
+MOST_MODELS = 8
+"""Models that were trained and not saved, of which the last ones of a run are kept."""
+
+_MOST_DETAILED = 5_000
+_MOST_BYTES = 2 * 2**20
+_MOST_SEEDS = 5
+_MOST_GENERATORS = 50
+_LARGEST_COMPARED = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Effective:
+    """What was effective in one run.
+
+    Attributes
+    ----------
+    fits : tuple of Fit
+        Those that the manifest shows.
+    count : int
+        How many there were.
+    generators : tuple of Generator
+        Sources of randomness.
+    models : tuple of (str, Path)
+        Artifact path (``<model 1>``) and file of each model that the program did not save.
+    listing : mapping
+        The ledger's list ``fits``: ``fits``, each with all its parameters and its history, up to a
+        size; ``others``, a summary of those beyond it.
+    """
+
+    fits: tuple[Fit, ...] = ()
+    count: int = 0
+    generators: tuple[Generator, ...] = ()
+    models: tuple[tuple[str, Path], ...] = ()
+    listing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def find(observation: Observation, weights: Sequence[Path] = ()) -> Effective:
+    """Return what was effective.
+
+    Parameters
+    ----------
+    observation : Observation
+        What the observers saw; nothing in it is trusted.
+    weights : sequence of Path
+        The models that the run did save: one with the same trees is not kept twice.
+    """
+    if not observation.fits and not observation.seedings:
+        return Effective()
+    ordered = _ordered(observation.fits, observation.interpreters)
+    models = _unsaved(ordered, weights)
+    names = {id(one): name for name, one in models.items()}
+    fits = [fitrecords.fit(one.record, model=names.get(id(one), "")) for one in ordered]
+    return Effective(
+        fits=_shown(fits),
+        count=len(fits),
+        generators=_generators(observation, ordered),
+        models=tuple((name, Path(one.model)) for name, one in models.items()),
+        listing=_listing(fits, ordered) if fits else {},
+    )
+
+
+def folders(listed: Iterable[Folder], root: Path, inputs: Sequence[Input]) -> tuple[Folder, ...]:
+    """Return the listed folders that the training's data may have come from, relative to the root.
+
+    Parameters
+    ----------
+    listed : iterable of Folder
+        By absolute paths.
+    root : Path
+        The project's folder; all in it count, and outside it those that hold an input.
+    inputs : sequence of Input
+        What the run read.
+    """
+    top = str(root)
+    outside = {os.path.dirname(one.path) for one in inputs if one.path.startswith("/")}
+    found = {}
+    for one in listed:
+        inside = one.path == top or one.path.startswith(f"{top}/")
+        name = one.path[len(top) + 1 :] if inside else one.path
+        if (inside and not _is_ours(name)) or one.path in outside:
+            found[name] = dataclasses.replace(one, path=name)
+    return tuple(found[name] for name in sorted(found))
+
+
+def _is_ours(name: str) -> bool:
+    parts = name.split("/")
+    return parts[0] in (".git", ".dvc", ".mlrepro") or "__pycache__" in parts
+
+
+def _ordered(fits: Sequence[Fitted], interpreters: Sequence[Interpreter]) -> list[Fitted]:
+    """Put the main processes' fits first, by time; workers' by what they are.
+
+    Which worker is given which piece of work, and which ends first, is another in each run.
+    """
+    alone = {one.pid for one in interpreters if not _is_worker(one)} or {f.pid for f in fits}
+    main = sorted((f for f in fits if f.pid in alone), key=lambda f: f.time)
+    return main + sorted((f for f in fits if f.pid not in alone), key=_content)
+
+
+def _is_worker(interpreter: Interpreter) -> bool:
+    words = " ".join(interpreter.argv[1:5])
+    return any(word in words for word in ("multiprocessing", "loky"))
+
+
+def _content(one: Fitted) -> tuple[str, str, str, int]:
+    record = one.record
+    told = [record.get(name) for name in ("params", "data", "scores")]
+    try:
+        words = json.dumps(told, sort_keys=True, default=str, skipkeys=True)
+    except (TypeError, ValueError, RecursionError):
+        words = ""
+    return str(record.get("call")), words, _trees(Path(one.model)) if one.model else "", one.time
+
+
+def _shown(fits: Sequence[Fit]) -> tuple[Fit, ...]:
+    if len(fits) <= INLINE:
+        return tuple(fits)
+    return (*fits[: INLINE // 2], *fits[-INLINE // 2 :])
+
+
+def _unsaved(ordered: Sequence[Fitted], weights: Sequence[Path]) -> dict[str, Fitted]:
+    """Name the models that the program did not save, the last ones of many."""
+    waiting = [one for one in ordered if one.model and not one.saved and _is_file(one.model)]
+    if waiting and weights:
+        saved = {_trees(path) for path in weights} - {""}
+        waiting = [one for one in waiting if _trees(Path(one.model)) not in saved]
+    return {unsaved_model(n): one for n, one in enumerate(waiting[-MOST_MODELS:], start=1)}
+
+
+def _is_file(path: str) -> bool:
+    return os.path.isfile(path) and not os.path.islink(path)
+
+
+def _trees(path: Path) -> str:
+    """Return a digest of a model's content: of LightGBM's text its trees, for its end may differ.
+
+    Empty where it cannot be read, or is too long to be one of the texts that are kept.
+    """
+    import hashlib  # noqa: PLC0415  where models were trained only
+
+    try:
+        if not path.is_file() or path.stat().st_size > _LARGEST_COMPARED:
+            return ""
+        data = path.read_bytes()
+    except OSError:
+        return ""
+    if data.startswith(b"tree\n"):
+        data = data[data.find(b"\nTree=0") :].partition(b"\nend of trees")[0]
+    return hashlib.sha256(data).hexdigest()
+
+
+def _listing(fits: Sequence[Fit], ordered: Sequence[Fitted]) -> dict[str, Any]:
+    """Return all fits, each with its details, as long as they are not too many."""
+    detailed: list[Any] = []
+    size = 0
+    for one, fitted in zip(fits, ordered, strict=True):
+        row = plain.dump({**plain.dump(one), **fitrecords.details(fitted.record)})
+        size += len(json.dumps(row))
+        if len(detailed) == _MOST_DETAILED or size > _MOST_BYTES:
+            break
+        detailed.append(row)
+    others = _summary(fits[len(detailed) :])
+    return {"fits": detailed, **({"others": others} if others else {})}
+
+
+def _summary(fits: Sequence[Fit]) -> list[dict[str, Any]]:
+    """Say of each call how often it was made, and how long it took."""
+    seconds: dict[str, list[float]] = {}
+    for one in fits:
+        seconds.setdefault(one.call, []).append(one.seconds)
+    return [
+        {
+            "call": call,
+            "count": len(took),
+            "seconds": dict(zip(("min", "median", "max"), _spread(took), strict=True)),
+        }
+        for call, took in seconds.items()
+    ]
+
+
+def _spread(numbers: Sequence[float]) -> tuple[float, float, float]:
+    """Return the least, the middle and the largest one; `statistics` takes 10 ms to import."""
+    ranked = sorted(numbers)
+    return ranked[0], ranked[len(ranked) // 2], ranked[-1]
+
+
+def _generators(observation: Observation, ordered: Sequence[Fitted]) -> tuple[Generator, ...]:
+    """Bring together what was seeded, what was made without a seed, and what nobody seeded."""
+    found: dict[tuple[str, bool], Generator] = {}
+    for row in _seedings(observation):
+        name = fitrecords.text(row.get("name"))
+        seed = row.get("seed")
+        if name:
+            where = "" if seed is not None else fitrecords.text(row.get("where"))
+            _add(found, Generator(name, seed is not None, _seed(seed), _times(row), where))
+    for one in ordered:
+        for name in fitrecords.moved(one.record):
+            if (name, True) not in found:
+                where = fitrecords.text(one.record.get("call"))
+                _add(found, Generator(name, False, where=where))
+    return tuple(found.values())
+
+
+def _seedings(observation: Observation) -> list[Mapping[str, Any]]:
+    rows = [row for row in observation.seedings if isinstance(row, Mapping)]
+    alone = {one.pid for one in observation.interpreters if not _is_worker(one)}
+    main = [row for row in rows if not alone or row.get("pid") in alone]
+    rest = [row for row in rows if alone and row.get("pid") not in alone]
+    return main + sorted(rest, key=lambda row: (str(row.get("name")), str(row.get("seed"))[:99]))
+
+
+def _seed(seed: Any) -> tuple[str, ...]:
+    if isinstance(seed, int) and abs(seed) < 10**40:
+        return (str(seed),)
+    return (fitrecords.text(seed),) if isinstance(seed, str) else ()
+
+
+def _times(row: Mapping[str, Any]) -> int:
+    count = row.get("count")
+    if not isinstance(count, int) or isinstance(count, bool):
+        return 1
+    return count if 0 < count < 2**53 else 1
+
+
+def _add(found: dict[tuple[str, bool], Generator], one: Generator) -> None:
+    before = found.get((one.name, one.seeded))
+    if before is None:
+        if len(found) < _MOST_GENERATORS:
+            found[one.name, one.seeded] = one
+        return
+    seeds = tuple(dict.fromkeys((*before.seeds, *one.seeds)))[:_MOST_SEEDS]
+    found[one.name, one.seeded] = dataclasses.replace(
+        before, seeds=seeds, count=before.count + one.count, where=before.where or one.where
+    )
