@@ -29,6 +29,11 @@ _COMPILERS = {
 }
 
 
+def observer_of(name: str) -> str:
+    """Return the observer that a manifest's ``native+scan`` stands for."""
+    return name.partition("+")[0]
+
+
 class NotHereError(Exception):
     """The compiler or interpreter that a case needs is not installed."""
 
@@ -116,18 +121,18 @@ def run(case: Case, observer: str, workshop: Workshop, folder: Path) -> Outcome:
     """
     root = folder / "project"
     (root / ".mlrepro").mkdir(parents=True)
-    digests = _lay_out(case, root, workshop)
+    digests = lay_out(case, root, workshop)
     command = workshop.command(case, root)
     logs = root / ".mlrepro"
     watcher = observers.choose(observer, log=logs / "log", root=root, command=command)
     scan = observers.choose("scan", log=logs / "scan", root=root, command=command)
     variables = watcher.prepare(scan.prepare({**os.environ, "OMP_NUM_THREADS": "1"}))
-    _execute(case, command, root, variables)
+    execute(case, command, root, variables)
     seen, changed = watcher.finish(), scan.finish()
     return _judge(case, observer, root, digests, seen, changed)
 
 
-def _lay_out(case: Case, root: Path, workshop: Workshop) -> dict[str, str]:
+def lay_out(case: Case, root: Path, workshop: Workshop) -> dict[str, str]:
     """Make the case's files; return the digests of those that it reads."""
     for name, text in case.texts.items():
         (root / name).parent.mkdir(exist_ok=True)
@@ -141,7 +146,10 @@ def _lay_out(case: Case, root: Path, workshop: Workshop) -> dict[str, str]:
     return {name: hashlib.md5((root / name).read_bytes()).hexdigest() for name in case.reads}
 
 
-def _execute(case: Case, command: list[str], root: Path, variables: dict[str, str]) -> None:
+def execute(
+    case: Case, command: list[str], root: Path, variables: dict[str, str] | None = None
+) -> None:
+    """Run the program, with its standard input and what happens meanwhile; it must do its work."""
     stdin = (root / case.stdin).open() if case.stdin else subprocess.PIPE
     with subprocess.Popen(
         command,

@@ -89,8 +89,6 @@ CASES = (
         """,
         reads=("train.csv",),
         writes=("out.parquet",),
-        missed={"audit": "RW"},
-        named={"audit": "`duckdb` was imported"},
     ),
     Case(
         "sqlite",
@@ -126,8 +124,6 @@ CASES = (
         "duckdb over a glob of parquet files",
         "import duckdb; assert duckdb.sql(\"select count(*) from 'parts/*.parquet'\").fetchall()",
         reads=_PARTS,
-        missed={"audit": "R"},
-        named={"audit": "`duckdb` was imported"},
         counted=False,
     ),
     Case(

@@ -10,15 +10,10 @@ import pytest
 
 from tests.coverage.case import Case
 from tests.coverage.cases import CASES
-from tests.coverage.running import OBSERVERS, NotHereError, Workshop, run
+from tests.coverage.running import OBSERVERS, NotHereError, run
 
 OPTIONAL = ("rust", "node")
 """Languages that a machine on which the tests run may lack."""
-
-
-@pytest.fixture(scope="session")
-def workshop(tmp_path_factory) -> Workshop:
-    return Workshop(tmp_path_factory.mktemp("workshop"))
 
 
 @pytest.mark.parametrize("observer", OBSERVERS)
