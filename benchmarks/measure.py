@@ -50,10 +50,21 @@ def interleaved(
 
 def added(costs: Sequence[Cost], base: Sequence[Cost], kind: str) -> tuple[float, float, float]:
     """Return the median of the paired differences in seconds, and its bootstrap 95 % interval."""
+    pairs = zip(costs, base, strict=True)
+    return interval([getattr(a, kind) - getattr(b, kind) for a, b in pairs])
+
+
+def relative(costs: Sequence[Cost], base: Sequence[Cost], kind: str) -> tuple[float, float, float]:
+    """Return the median of the paired ratios less one, and its bootstrap 95 % interval."""
+    pairs = zip(costs, base, strict=True)
+    return interval([getattr(a, kind) / getattr(b, kind) - 1 for a, b in pairs])
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the median and its bootstrap 95 % interval."""
     rng = random.Random(0)
-    pairs = [getattr(a, kind) - getattr(b, kind) for a, b in zip(costs, base, strict=True)]
-    medians = sorted(statistics.median(rng.choices(pairs, k=len(pairs))) for _ in range(2000))
-    return statistics.median(pairs), medians[50], medians[1949]
+    medians = sorted(statistics.median(rng.choices(values, k=len(values))) for _ in range(2000))
+    return statistics.median(values), medians[50], medians[1949]
 
 
 def row(name: str, *cells: str) -> None:
