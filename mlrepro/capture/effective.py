@@ -57,13 +57,15 @@ class Effective:
     listing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def find(observation: Observation, weights: Sequence[Path] = ()) -> Effective:
+def find(observation: Observation, root: Path, weights: Sequence[Path] = ()) -> Effective:
     """Return what was effective.
 
     Parameters
     ----------
     observation : Observation
         What the observers saw; nothing in it is trusted.
+    root : Path
+        The project's folder, without symlinks.
     weights : sequence of Path
         The models that the run did save: one with the same trees is not kept twice.
     """
@@ -76,7 +78,7 @@ def find(observation: Observation, weights: Sequence[Path] = ()) -> Effective:
     return Effective(
         fits=_shown(fits),
         count=len(fits),
-        generators=_generators(observation, ordered),
+        generators=_generators(observation, ordered, root),
         models=tuple((name, Path(one.model)) for name, one in models.items()),
         listing=_listing(fits, ordered) if fits else {},
     )
@@ -207,20 +209,28 @@ def _spread(numbers: Sequence[float]) -> tuple[float, float, float]:
     return ranked[0], ranked[len(ranked) // 2], ranked[-1]
 
 
-def _generators(observation: Observation, ordered: Sequence[Fitted]) -> tuple[Generator, ...]:
+def _generators(
+    observation: Observation, ordered: Sequence[Fitted], root: Path
+) -> tuple[Generator, ...]:
     """Bring together what was seeded, what was made without a seed, and what nobody seeded."""
     found: dict[tuple[str, bool], Generator] = {}
+    counts: dict[tuple[str, bool], dict[Any, int]] = {}
     for row in _seedings(observation):
-        name = fitrecords.text(row.get("name"))
-        seed = row.get("seed")
-        if name:
-            where = "" if seed is not None else fitrecords.text(row.get("where"))
-            _add(found, Generator(name, seed is not None, _seed(seed), _times(row), where))
+        name, seed = fitrecords.text(row.get("name")), row.get("seed")
+        key = name, seed is not None
+        if name and (key in found or len(found) < _MOST_GENERATORS):
+            where = "" if seed is not None else _where(row.get("where"), root)
+            _add(found, Generator(*key, _seed(seed), where=where))
+            # Each process counts for itself, and tells how many there were by then.
+            of = counts.setdefault(key, {})
+            pid = str(row.get("pid"))[:20]
+            of[pid] = max(of.get(pid, 0) + 1, _times(row))
+    for key, of in counts.items():
+        found[key] = dataclasses.replace(found[key], count=sum(of.values()))
     for one in ordered:
         for name in fitrecords.moved(one.record):
-            if (name, True) not in found:
-                where = fitrecords.text(one.record.get("call"))
-                _add(found, Generator(name, False, where=where))
+            if (name, True) not in found and (name, False) not in counts:
+                _add(found, Generator(name, False, where=fitrecords.text(one.record.get("call"))))
     return tuple(found.values())
 
 
@@ -235,23 +245,24 @@ def _seedings(observation: Observation) -> list[Mapping[str, Any]]:
 def _seed(seed: Any) -> tuple[str, ...]:
     if isinstance(seed, int) and abs(seed) < 10**40:
         return (str(seed),)
-    return (fitrecords.text(seed),) if isinstance(seed, str) else ()
+    return (fitrecords.text(seed),) if isinstance(seed, str) and seed else ()
+
+
+def _where(place: Any, root: Path) -> str:
+    return fitrecords.text(place).removeprefix(f"{root}/")
 
 
 def _times(row: Mapping[str, Any]) -> int:
     count = row.get("count")
     if not isinstance(count, int) or isinstance(count, bool):
-        return 1
-    return count if 0 < count < 2**53 else 1
+        return 0
+    return count if 0 < count < 2**40 else 0
 
 
 def _add(found: dict[tuple[str, bool], Generator], one: Generator) -> None:
-    before = found.get((one.name, one.seeded))
-    if before is None:
-        if len(found) < _MOST_GENERATORS:
-            found[one.name, one.seeded] = one
-        return
-    seeds = tuple(dict.fromkeys((*before.seeds, *one.seeds)))[:_MOST_SEEDS]
-    found[one.name, one.seeded] = dataclasses.replace(
-        before, seeds=seeds, count=before.count + one.count, where=before.where or one.where
-    )
+    before = found.setdefault((one.name, one.seeded), one)
+    if before is not one:
+        seeds = tuple(dict.fromkeys((*before.seeds, *one.seeds)))[:_MOST_SEEDS]
+        found[one.name, one.seeded] = dataclasses.replace(
+            before, seeds=seeds, count=before.count + 1, where=before.where or one.where
+        )

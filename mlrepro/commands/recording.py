@@ -138,7 +138,7 @@ def seal(
     made, read, unclaimed, choice = _sorted(
         here, work, state, ended, observation, known, troubles, overlapped=overlapped
     )
-    trained = effective.find(observation, _weights(here, made))
+    trained = effective.find(observation, here.root, _weights(here, made))
     unsaved, lost = storing.models(here, trained.models)
     troubles += lost
     printed = [one for one in made if one.role in manifest.STREAMS]

@@ -13,6 +13,7 @@ from mlrepro.capture.observation import Fitted, Interpreter, Observation
 from mlrepro.facts import Folder, Input, Rounds, Source
 from mlrepro.manifest import Manifest, Run, Status
 
+WHERE = "/home/ann/project/train.py:12"
 MODEL = "tree\nversion=v4\n\nTree=0\nleaf_value=%s\n\nend of trees\n\nparameters:\n[seed: %s]\n"
 
 
@@ -22,6 +23,10 @@ def fitted(call="lightgbm.train", *, pid=1, time=0, model="", saved=False, **rec
 
 def process(pid: int, *argv: str) -> Interpreter:
     return Interpreter(pid, ("python", *argv), "python", "/v", "/v", "3.11.7", "cpython", ())
+
+
+def find(observation: Observation, weights=()) -> effective.Effective:
+    return effective.find(observation, Path("/home/ann/project"), weights)
 
 
 def seen(*fits: Fitted, **others) -> Observation:
@@ -52,7 +57,7 @@ def test_a_fit_is_shown_as_the_library_understood_it() -> None:
         "of a newer probe": [1],
     }
 
-    (fit,) = recorded(effective.find(seen(fitted(**record)))).fits
+    (fit,) = recorded(find(seen(fitted(**record)))).fits
 
     assert fit.rounds == Rounds(500, 10, 5, "early stopping")
     assert fit.ignored == ("num_leafs",)
@@ -76,7 +81,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("record", HOSTILE)
 def test_a_hostile_record_makes_a_manifest_that_can_be_read(record) -> None:
-    found = effective.find(Observation(fits=(Fitted(1, 0, record),), seedings=(record,)))
+    found = find(Observation(fits=(Fitted(1, 0, record),), seedings=(record,)))
 
     text = recorded(found).to_yaml()
 
@@ -90,7 +95,7 @@ def test_secrets_stay_out() -> None:
         "resolved": {"password": "k3y", "depth": 3},
     }
 
-    found = effective.find(seen(fitted(**record)))
+    found = find(seen(fitted(**record)))
 
     said = recorded(found).to_yaml() + json.dumps(found.listing)
     assert "hunter2" not in said
@@ -105,7 +110,7 @@ def test_workers_fits_stand_in_one_order_whichever_was_faster() -> None:
     def order(ends):
         fits = [fitted(pid=pid, time=time, params={"eta": eta}) for pid, time, eta in ends]
         last = fitted("sklearn Ridge.fit", pid=1, time=99)
-        found = effective.find(seen(*fits, last, interpreters=(mains,)))
+        found = find(seen(*fits, last, interpreters=(mains,)))
         return [fit.params.get("eta", fit.call) for fit in found.fits]
 
     swapped = [(pid, time, eta) for (pid, _, eta), time in zip(ends, (1, 2, 3), strict=True)]
@@ -115,7 +120,7 @@ def test_workers_fits_stand_in_one_order_whichever_was_faster() -> None:
 def test_a_search_shows_its_first_and_last_fits_and_lists_all() -> None:
     fits = [fitted(time=n, params={"n": n}, seconds=float(n)) for n in range(7000)]
 
-    found = effective.find(seen(*fits))
+    found = find(seen(*fits))
 
     assert [fit.params["n"] for fit in found.fits] == [0, 1, 2, 6997, 6998, 6999]
     assert found.count == 7000
@@ -145,7 +150,7 @@ def test_only_models_that_were_not_saved_get_a_name(text) -> None:
     # Saved with other words at its end, by something that the probe did not see.
     weights = text("saved.txt", 2, seed=9)
 
-    found = effective.find(seen(*fits), [weights])
+    found = find(seen(*fits), [weights])
 
     assert found.models == (("<model 1>", third),)
     assert [fit.model for fit in found.fits] == ["", "", "<model 1>"]
@@ -154,7 +159,7 @@ def test_only_models_that_were_not_saved_get_a_name(text) -> None:
 def test_of_many_models_the_last_ones_are_kept(text) -> None:
     fits = [fitted(time=n, model=text(f"model-{n}", n)) for n in range(20)]
 
-    found = effective.find(seen(*fits))
+    found = find(seen(*fits))
 
     assert [path.name for _, path in found.models] == [f"model-{n}" for n in range(12, 20)]
     assert [name for name, _ in found.models][::7] == ["<model 1>", "<model 8>"]
@@ -164,23 +169,25 @@ def test_a_model_file_that_is_gone_or_a_link_is_no_model(tmp_path) -> None:
     (tmp_path / "link").symlink_to("/etc/hostname")
     fits = [fitted(model=tmp_path / "gone"), fitted(model=tmp_path / "link")]
 
-    assert effective.find(seen(*fits)).models == ()
+    assert find(seen(*fits)).models == ()
 
 
 def test_generators_say_who_was_seeded_and_who_was_not() -> None:
     seedings = (
-        {"name": "numpy", "seed": 42, "where": "train.py:3", "pid": 1},
-        {"name": "numpy", "seed": 42, "where": "train.py:9", "pid": 1},
-        {"name": "numpy default_rng", "seed": None, "where": "train.py:12", "pid": 1, "count": 3},
+        {"name": "numpy", "seed": "42", "where": "", "pid": 1, "count": 1},
+        {"name": "numpy", "seed": "42", "where": "", "pid": 1, "count": 2},
+        {"name": "numpy default_rng", "seed": None, "where": WHERE, "pid": 1, "count": 3},
+        {"name": "numpy default_rng", "seed": None, "where": "", "pid": 1, "count": 40},
+        {"name": "numpy default_rng", "seed": None, "where": "b.py:1", "pid": 2, "count": 2},
         {"name": 7, "seed": []},
     )
     drew = fitted(entry={"python": "a", "numpy": "b"}, exit={"python": "c", "numpy": "d"})
 
-    found = recorded(effective.find(seen(drew, seedings=seedings))).generators
+    found = recorded(find(seen(drew, seedings=seedings))).generators
 
     assert [(g.name, g.seeded, g.seeds, g.count, g.where) for g in found] == [
         ("numpy", True, ("42",), 2, ""),
-        ("numpy default_rng", False, (), 3, "train.py:12"),
+        ("numpy default_rng", False, (), 42, "train.py:12"),
         ("python", False, (), 1, "lightgbm.train"),
     ]
 
