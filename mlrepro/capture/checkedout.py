@@ -46,6 +46,18 @@ def differing(
     return frozenset(found) - {p for p in converted if _is(_filtered(repo, p, blobs[p]), read[p])}
 
 
+def holds(repo: git.Repository, blob: str, digest: Digest) -> bool:
+    """Say whether a blob is there and has exactly these bytes.
+
+    Raises
+    ------
+    GitError
+        If the blobs cannot be read.
+    """
+    content = next(iter(git.read_objects(repo, [blob])), None)
+    return content is not None and _is(content, digest)
+
+
 def _filtered(repo: git.Repository, path: str, blob: str) -> bytes:
     return git.call(repo, "cat-file", "--filters", f"--path={path}", blob)
 

@@ -8,23 +8,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from mlrepro.capture import checkedout, globs
-from mlrepro.capture.observation import Observation, Read, Stat
+from mlrepro.capture import checkedout, globs, grading
+from mlrepro.capture.grading import state
+from mlrepro.capture.observation import Observation, Read
 from mlrepro.capture.outputs import is_code
 from mlrepro.capture.untracked import is_secret
 from mlrepro.errors import GitError, MlreproError, StoreError
 from mlrepro.manifest import Digest, Grade, Input, Parent, Source
-from mlrepro.stores import git, objects
+from mlrepro.stores import git
 from mlrepro.stores.objects import Stores
 from mlrepro.stores.statcache import StatCache
 
 STORED_LIMIT = 10 * 2**20
 """Untracked inputs up to this many bytes are kept with the run."""
 
-DIGEST_LIMIT = 16 * 2**30
-"""Beyond this many bytes an input gets no digest, only a stat fingerprint."""
-
-_CACHED_FROM = 64 * 1024
+digest_of_file = grading.digest_of_file
 
 INLINE = 40
 """A manifest shows up to this many inputs; the whole list lies in the ledger."""
@@ -136,7 +134,8 @@ def find(
             code[name] = opened[name]
             if not _is_loose(name, known):
                 continue
-        one, trouble = _judge(name, read, known, members, cache)
+        when = read.time + observation.clock if read.time and observation.clock else 0
+        one, trouble = _judge(name, read, when, known, members, cache)
         inputs[read] = one
         troubles += [trouble] if trouble else []
     troubles += _store_differing(inputs, known, stores, cache)
@@ -215,7 +214,7 @@ def _made_unseen(
 
 def _is_recorded(path: str, known: Known, cache: StatCache | None) -> bool:
     try:
-        return str(digest_of_file(Path(path), cache)) in known.ledger
+        return str(grading.digest_of_file(Path(path), cache)) in known.ledger
     except (OSError, StoreError):
         return False
 
@@ -261,60 +260,44 @@ def name_of(root: Path, path: str) -> str:
 
 
 def _judge(
-    name: str, read: Read, known: Known, members: Members, cache: StatCache | None
+    name: str, read: Read, opened: int, known: Known, members: Members, cache: StatCache | None
 ) -> tuple[Input, str]:
     if _is_private(name, known):
         sentence = f"{name} has the name of a secret, so it is only named: nothing of it is kept"
         return Input(name, Source.ELSEWHERE, seen=read.seen), sentence
-    digest, grade, held = _digest(read, cache)
     size = read.stat.size if read.stat else None
+    one = grading.grade(
+        read,
+        opened=opened,
+        vouched=lambda digest: _vouched(name, digest, known, members),
+        cache=cache,
+    )
+    digest, held = one.digest, one.held
     source, trouble = _source(name, digest, size, known, members, keep=read.seen == "declared")
-    if source is Source.CODE and grade is Grade.BEFORE_WRITE and name not in known.tracked:
+    if source is Source.CODE and one.grade is Grade.BEFORE_WRITE and name not in known.tracked:
         source = Source.STORED
-    if source is Source.STORED and digest:
+    if source is Source.STORED and digest and (held or str(digest) not in known.ledger):
         digest, source, trouble = _store(name, held, digest, members.stores, cache)
     if digest is None and source is not Source.CODE and not trouble:
-        trouble = f"{name}: {grade.value}, so no digest is given"
-    return Input(name, source, digest, size, grade, read.seen), trouble
+        trouble = f"{name}: {one.grade.value}, so no digest is given"
+    return Input(name, source, digest, size, one.grade, read.seen), trouble
+
+
+def _vouched(name: str, digest: Digest, known: Known, members: Members) -> bool:
+    """Whether git or DVC say that the file held these bytes before the run."""
+    if _pointed(name, known, members) == digest:
+        return True
+    if known.repo is None or name not in known.blobs:
+        return False
+    try:
+        return checkedout.holds(known.repo, known.blobs[name], digest)
+    except GitError:
+        return False
 
 
 def _is_private(name: str, known: Known) -> bool:
     """Whether not even a digest may be given: that of a short secret can be guessed."""
     return name not in known.tracked and name not in known.pointers and is_secret(name)
-
-
-def _digest(read: Read, cache: StatCache | None) -> tuple[Digest | None, Grade, str]:
-    """Hash what was read, if it is still what was read, or the copy kept before it was changed."""
-    if read.stat and read.stat.size > DIGEST_LIMIT:
-        return None, Grade.TOO_LARGE, read.path
-    now = state(read.path)
-    if read.copy and now != read.stat:
-        try:
-            return objects.digest_file(Path(read.copy)), Grade.BEFORE_WRITE, read.copy
-        except StoreError:
-            return None, Grade.CHANGED, read.path
-    if now is None or now != read.stat:
-        return None, Grade.GONE if now is None else Grade.CHANGED, read.path
-    try:
-        digest = digest_of_file(Path(read.path), cache)
-    except (StoreError, OSError):  # gone, or not readable
-        return None, Grade.UNVERIFIED, read.path
-    verified = state(read.path) == now
-    return (digest if verified else None, Grade.VERIFIED if verified else Grade.CHANGED, read.path)
-
-
-def digest_of_file(path: Path, cache: StatCache | None) -> Digest:
-    """Return a file's digest, from the stat cache where it knows the file as it is."""
-    before = path.stat()
-    if before.st_size < _CACHED_FROM:
-        return objects.digest_file(path)
-    value = cache.get(before) if cache else None
-    if value:
-        return Digest("md5", value)
-    digest = objects.digest_file(path)
-    if cache and path.stat().st_mtime_ns == before.st_mtime_ns:
-        cache.put(before, digest.value)
-    return digest
 
 
 def _source(
@@ -350,6 +333,12 @@ def _pointed(name: str, known: Known, members: Members) -> Digest | str | None:
 def _store(
     name: str, held: str, digest: Digest, stores: Stores, cache: StatCache | None
 ) -> tuple[Digest | None, Source, str]:
+    if not held:
+        return (
+            digest,
+            Source.ELSEWHERE,
+            f"{name} was changed by the run, and there is no copy of it",
+        )
     try:
         stored = stores.add(Path(held), into_dvc=False, cache=cache)
     except StoreError as error:
@@ -361,15 +350,6 @@ def _store(
 
 def _is_folder(path: str) -> bool:
     return Path(path).is_dir()
-
-
-def state(path: str) -> Stat | None:
-    """Return the state of a file now; None where there is none."""
-    try:
-        found = Path(path).stat()
-    except (OSError, ValueError):
-        return None
-    return Stat(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _mb(size: int | None) -> str:

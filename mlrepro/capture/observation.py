@@ -169,6 +169,8 @@ class Observation:
         ``"pid"``; as little to be trusted as `Fitted.record`.
     lost : int
         How many events there was no room for.
+    clock : int
+        What to add to a monotonic time to get ns since the epoch; 0 where it is not known.
     """
 
     reads: tuple[Read, ...] = ()
@@ -184,3 +186,4 @@ class Observation:
     fits: tuple[Fitted, ...] = ()
     seedings: tuple[Mapping[str, Any], ...] = ()
     lost: int = 0
+    clock: int = 0

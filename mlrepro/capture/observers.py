@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import stat
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,11 +132,13 @@ class Watching:
     until: int | None = None
     streams: frozenset[tuple[int, int]] = field(default_factory=frozenset)
     shown: str = ""
+    clock: int = 0
     blind: list[str] = field(default_factory=list)
 
     def begin(self, names: Sequence[str]) -> bool:
         """Make the folder and write the state; False where that cannot be."""
         self.names, self.streams = tuple(names), _own_files()
+        self.clock = time.time_ns() - time.monotonic_ns()
         try:
             self.log.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.since = scan.marker(self.root, self.log).since
@@ -152,6 +155,7 @@ class Watching:
             "streams": sorted(self.streams),
             "command": self.command,
             "shown": self.shown,
+            "clock": self.clock,
         }
 
     @classmethod
@@ -166,6 +170,7 @@ class Watching:
                 names=tuple(map(str, state["names"])),
                 since=int(state["since"]),
                 shown=str(state["shown"]),
+                clock=int(state["clock"]),
                 streams=frozenset((int(dev), int(ino)) for dev, ino in state["streams"]),
             )
         except (OSError, ValueError, KeyError, TypeError):
@@ -204,6 +209,7 @@ class AuditObserver:
         )
         return dataclasses.replace(
             seen,
+            clock=self.watching.clock,
             blind_spots=(*self._command_spots(seen), *seen.blind_spots),
             unwatched=seen.unwatched or self._command_unseen(seen),
         )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlrepro.capture import globs, inputs
+from mlrepro.capture import globs, grading, inputs
 from mlrepro.capture.inputs import Known
 from mlrepro.capture.observation import Observation, Read
 from mlrepro.manifest import Grade, Source
@@ -25,7 +25,7 @@ def root(tmp_path) -> Path:
 
 def seen(*paths: Path, **options) -> Observation:
     return Observation(
-        reads=tuple(Read(str(p), inputs.state(str(p)), "audit", **options) for p in paths)
+        reads=tuple(Read(str(p), grading.state(str(p)), "audit", **options) for p in paths)
     )
 
 
