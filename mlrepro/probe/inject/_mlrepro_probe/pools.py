@@ -21,7 +21,7 @@ _KINDS = (
     ("openmp", ("libgomp", "libomp", "libiomp"), _OPENMP),
     ("openblas", ("openblas",), _OPENBLAS),
     ("mkl", ("libmkl_rt",), (("MKL_Get_Max_Threads",), ())),
-    ("blis", ("libblis",), (("bli_thread_get_num_threads",), ("bli_arch_string",))),
+    ("blis", ("libblis",), (("bli_thread_get_num_threads",), ())),
 )
 
 
@@ -34,8 +34,8 @@ def found(maps):
                 library = ctypes.CDLL(path, mode=_NO_LOAD)
                 threads = _call(library, counts, ctypes.c_int)
                 if threads:
-                    kernel = _call(library, kernels, ctypes.c_char_p) or b""
-                    yield kind, name, threads, kernel
+                    kernel = _call(library, kernels, ctypes.c_char_p)
+                    yield kind, name, threads, kernel or _told(kind, library)
                 break
 
 
@@ -54,3 +54,18 @@ def _call(library, names, kind):
         function.restype = kind
         return function()
     return None
+
+
+def _told(kind, library):
+    """Return the kernel where it takes more than a call without arguments."""
+    try:
+        if kind == "blis":  # it names an architecture that it is given
+            library.bli_arch_string.restype = ctypes.c_char_p
+            return library.bli_arch_string(library.bli_arch_query_id()) or b""
+        if kind == "mkl":  # "... Version 2025.1-Product Build 20250306 for Intel(R) AVX2 ..."
+            words = ctypes.create_string_buffer(200)
+            library.MKL_Get_Version_String(words, len(words))
+            return words.value.partition(b"Version ")[2].strip()
+    except AttributeError:
+        pass
+    return b""
