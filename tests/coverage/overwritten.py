@@ -33,10 +33,21 @@ def _delete(root: Path) -> None:
     (root / "data.txt").unlink()
 
 
+def _by_script(name: str, change: str, **options) -> Case:
+    return Case(
+        f"{name} by the script",
+        _READ + change,
+        reads=("data.txt",),
+        writes=("data.txt",),
+        counted=False,
+        **options,
+    )
+
+
 def _from_outside(name: str, change) -> Case:
     lost = {"native": ("data.txt",), "audit": ("data.txt",)}
     return Case(
-        f"input {name} by a program outside of the run",
+        f"{name} from outside of the run",
         _TELL,
         reads=("data.txt",),
         meanwhile=change,
@@ -45,16 +56,81 @@ def _from_outside(name: str, change) -> Case:
     )
 
 
+_BY_A_CHILD = """
+import subprocess, sys
+for code in ("assert open('data.txt').read()", "open('data.txt', 'w').write('other bytes')"):
+    subprocess.run([sys.executable, "-c", code], check=True)
+"""
+_BY_C = r"""
+#include <stdio.h>
+int main(void) {
+    char text[4096];
+    FILE *in = fopen("data.txt", "r");
+    if (!in || !fread(text, 1, sizeof text, in)) return 1;
+    fclose(in);
+    FILE *out = fopen("data.txt", "w");
+    return fputs("other bytes", out) < 0 || fclose(out);
+}
+"""
+
 CASES = (
+    _by_script(
+        "overwritten, time set back,",
+        _SAME_SIZE + "open('data.txt', 'r+').write(text)\n" + _SET_BACK,
+    ),
+    _by_script("moved over", "os.replace('other.txt', 'data.txt')", texts={"other.txt": "other"}),
+    _by_script("truncated", "os.truncate('data.txt', 3)"),
+    _by_script(
+        "overwritten under another name",
+        "os.link('data.txt', 'same.txt')\nopen('same.txt', 'w').write('other')\nos.remove('same.txt')",
+        missed={"audit": "W"},
+        refused={"audit": ("data.txt",)},
+    ),
     Case(
-        "input overwritten by the script, size and time kept",
-        _READ + _SAME_SIZE + "open('data.txt', 'r+').write(text)\n" + _SET_BACK,
+        "overwritten by mmap, mapped before it was read",
+        """
+        import mmap
+        file = open("data.txt", "r+b")
+        mapped = mmap.mmap(file.fileno(), 0)
+        file.close()
+        assert open("data.txt").read()
+        mapped[:5] = b"other"
+        mapped.close()
+        """,
         reads=("data.txt",),
         writes=("data.txt",),
         counted=False,
     ),
     Case(
-        "input overwritten by another Python of the run",
+        "read by a symlink, overwritten by its own name",
+        "assert open('link.txt').read(); open('data.txt', 'w').write('other')",
+        reads=("link.txt",),
+        writes=("data.txt",),
+        files=("data.txt",),
+        links={"link.txt": "data.txt"},
+        refused={"audit": ("link.txt",)},
+        counted=False,
+    ),
+    Case(
+        "read by one child and overwritten by the next",
+        _BY_A_CHILD,
+        reads=("data.txt",),
+        writes=("data.txt",),
+        refused={"audit": ("data.txt",)},
+        counted=False,
+    ),
+    Case(
+        "read and overwritten by a C program",
+        _BY_C,
+        language="c",
+        reads=("data.txt",),
+        writes=("data.txt",),
+        missed={"audit": "RW"},
+        named={"audit": "the compiled program `"},
+        counted=False,
+    ),
+    Case(
+        "overwritten by another Python of the run",
         _READ
         + "script = \"open('data.txt', 'w').write('other bytes')\"\n"
         + "subprocess.run([sys.executable, '-c', script], check=True)\n",
@@ -64,7 +140,7 @@ CASES = (
         counted=False,
     ),
     Case(
-        "input overwritten by a shell of the run",
+        "overwritten by a shell of the run",
         _READ + "subprocess.run('echo other bytes > data.txt', shell=True, check=True)\n",
         reads=("data.txt",),
         writes=("data.txt",),
@@ -74,7 +150,7 @@ CASES = (
         counted=False,
     ),
     Case(
-        "input moved over by `mv` of the run",
+        "moved over by `mv` of the run",
         _READ + "subprocess.run(['mv', 'other.txt', 'data.txt'], check=True)\n",
         reads=("data.txt",),
         writes=("data.txt",),
@@ -85,7 +161,7 @@ CASES = (
         counted=False,
     ),
     _from_outside("overwritten", _rewrite),
-    _from_outside("overwritten, size and time kept,", _rewrite_and_set_back),
+    _from_outside("overwritten, time set back,", _rewrite_and_set_back),
     _from_outside("replaced", _replace),
     _from_outside("deleted", _delete),
 )

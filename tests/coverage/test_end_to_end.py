@@ -22,15 +22,17 @@ CHOSEN = (
     'xgboost.DMatrix("agaricus.txt.train?format=libsvm")',
     "C, fopen",
     "C, linked statically",
-    "input overwritten by the script, size and time kept",
-    "input overwritten by another Python of the run",
-    "input overwritten by a program outside of the run",
+    "overwritten, time set back, by the script",
+    "overwritten by another Python of the run",
+    "overwritten from outside of the run",
 )
 CASES = [
     case
     for case in (*tables.CASES, *boosters.CASES, *not_python.CASES, *overwritten.CASES)
     if case.name in CHOSEN
 ]
+
+assert len(CASES) == len(CHOSEN)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
