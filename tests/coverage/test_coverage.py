@@ -40,3 +40,12 @@ def test_the_table_holds_the_57_ways_of_the_measurement():
     assert len(counted) == 57
     assert sum("R" in case.kinds for case in counted) == 55
     assert sum("W" in case.kinds for case in counted) == 26
+
+
+def test_only_what_cannot_be_detected_is_missed_without_a_word():
+    silent = {(o, case.name) for case in CASES for o in case.missed if o not in case.named}
+
+    assert silent == {
+        ("audit", "os.open(dir_fd=)"),
+        ("audit", "ctypes calling open"),
+    }

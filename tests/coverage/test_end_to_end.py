@@ -35,6 +35,11 @@ CASES = [
 assert len(CASES) == len(CHOSEN)
 
 
+def last(project) -> Manifest:
+    shown = project.mlrepro("show", "last", "--json", check=True).stdout
+    return Manifest.from_dict(json.loads(shown))
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_manifest_names_what_a_program_reads_and_writes(case: Case, workshop, project):
     digests = lay_out(case, project.root, workshop)
@@ -42,7 +47,7 @@ def test_the_manifest_names_what_a_program_reads_and_writes(case: Case, workshop
 
     execute(case, [sys.executable, "-m", "mlrepro", "run", "--", *command], project.root)
 
-    record = Manifest.from_dict(json.loads(project.mlrepro("show", "last", "--json").stdout))
+    record = last(project)
     observer = observer_of(record.observer)
     inputs = {one.path: one for one in record.inputs}
     missed = case.missed.get(observer, "")
@@ -69,5 +74,5 @@ def test_a_file_that_the_caller_opens_as_standard_input_is_an_input(project):
             capture_output=True,
         )
 
-    record = Manifest.from_dict(json.loads(project.mlrepro("show", "last", "--json").stdout))
+    record = last(project)
     assert [one.path for one in record.inputs] == ["data.txt"]
