@@ -43,7 +43,12 @@ def test_the_table_holds_the_57_ways_of_the_measurement():
 
 
 def test_only_what_cannot_be_detected_is_missed_without_a_word():
-    silent = {(o, case.name) for case in CASES for o in case.missed if o not in case.named}
+    silent = {
+        (observer, case.name)
+        for case in CASES
+        for observer, kinds in case.missed.items()
+        if "R" in kinds and observer not in case.named  # writes are seen by the scan
+    }
 
     assert silent == {
         ("audit", "os.open(dir_fd=)"),
