@@ -3,6 +3,9 @@
 import os
 import sys
 
+LAST = []
+"""What is called once when the process ends in an orderly way, before its last records."""
+
 
 def interpreter(log, here):
     """Log the ``i`` record of this process."""
@@ -53,6 +56,8 @@ def at_exit(log):
         try:
             if os.getpid() not in ended_in:
                 ended_in.append(os.getpid())
+                for call in LAST:
+                    call()
                 loaded(log)
                 log.write(b"z")
         except Exception:  # the program is over; nobody is left to hear of it

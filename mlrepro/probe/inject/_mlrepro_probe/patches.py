@@ -7,6 +7,10 @@ import sys
 
 FITS = {
     "flaml.automl.automl": "studies",
+    "lightgbm.basic": "lightgbms",
+    "lightgbm.callback": "lightgbms",
+    "lightgbm.engine": "lightgbms",
+    "lightgbm.sklearn": "lightgbms",
     "numpy.random": "randomness",
     "optuna.study.study": "studies",
     "random": "randomness",

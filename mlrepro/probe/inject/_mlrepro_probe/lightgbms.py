@@ -1,0 +1,446 @@
+"""Lightgbms: what was in effect in LightGBM's `train`, `cv`, `fit`, and loops over `update`."""
+
+import sys
+from functools import wraps
+
+from . import boosters
+from .fits import forget, unseen
+from .models import LARGEST
+
+_BYTES_OF_A_TREE = 31 * 120  # of the usual 31 leaves
+# Their values have other names too: `mse` is `l2`, `gbrt` is `gbdt`.
+_OWN_NAMES = ("objective", "metric", "boosting", "tree_learner", "task")
+# Of the scikit-learn interface alone.
+_OF_SKLEARN = ("class_weight", "importance_type", "silent")
+
+
+def patch(module, fits):
+    """Watch what a module of LightGBM trains, when it has just been executed."""
+    {
+        "lightgbm.basic": _patch_basic,
+        "lightgbm.callback": _patch_callback,
+        "lightgbm.engine": _patch_engine,
+        "lightgbm.sklearn": _patch_sklearn,
+    }[module.__name__](module, fits)
+
+
+def _patch_basic(module, fits):
+    booster = module.Booster
+    library = _Library(module)
+    by_hand = _ByHand(fits, library)
+    for name, make in (
+        ("update", by_hand.update),
+        ("eval_train", by_hand.evaluation),
+        ("eval_valid", by_hand.evaluation),
+        ("save_model", by_hand.saving),
+        ("model_to_string", by_hand.copying),
+        ("dump_model", by_hand.copying),
+        ("__getstate__", by_hand.copying),
+        ("__del__", by_hand.end),
+    ):
+        original = vars(booster).get(name)
+        if original is not None and not hasattr(original, "_mlrepro"):
+            watched = wraps(original)(unseen(make(original)))
+            watched._mlrepro = True
+            setattr(booster, name, watched)
+
+
+def _patch_callback(module, fits):
+    """Learn who ends a training early: the library's own early stopping, or a callback."""
+    kind = module.EarlyStopException
+    original = kind.__init__
+
+    @wraps(original)
+    @unseen
+    def __init__(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        tally = getattr(fits.local, "state", None)
+        if tally.__class__ is boosters.Tally:
+            ours = sys._getframe(1).f_globals.get("__name__") == "lightgbm.callback"
+            tally.stop = "early stopping" if ours else "a callback"
+
+    kind.__init__ = __init__
+
+
+def _patch_engine(module, fits):
+    library = _Library(sys.modules["lightgbm.basic"])
+    for name in ("train", "cv"):
+        original = getattr(module, name)
+        describer = _Engine(fits, library, original)
+        setattr(module, name, fits.watch("lightgbm." + name, original, describer))
+
+
+def _patch_sklearn(module, fits):
+    library = _Library(sys.modules["lightgbm.basic"])
+    for name in ("LGBMModel", "LGBMRegressor", "LGBMClassifier", "LGBMRanker"):
+        kind = getattr(module, name, None)
+        original = vars(kind).get("fit") if kind is not None else None
+        if original is not None:
+            kind.fit = fits.watch(_method, original, _Estimator(fits, library, original))
+
+
+def _method(estimator, *_args, **_kwargs):
+    return type(estimator).__name__ + ".fit"
+
+
+class _Library:
+    """What one version of LightGBM knows of parameters; asked when first needed."""
+
+    def __init__(self, basic):
+        self.basic = basic
+        self.names = None
+
+    def mains(self):
+        """Return alias → own name of all parameters."""
+        if self.names is None:
+            aliases = self.basic._ConfigAliases
+            aliases.get("num_iterations")
+            self.names = {}
+            for main, ones in aliases.aliases.items():
+                self.names.update(dict.fromkeys(ones, main))
+                self.names[main] = main
+        return self.names
+
+    def is_complete(self):
+        """Whether it tells all aliases; before 4.0 there are those only that Python handles."""
+        return hasattr(self.basic._ConfigAliases, "_get_all_param_aliases")
+
+    def rounds(self, passed):
+        """Return the name and value of the parameter that limits the rounds, and the value."""
+        mains = self.mains()
+        given = [name for name in passed if mains.get(name) == "num_iterations"]
+        given.sort(key=lambda name: name != "num_iterations")
+        return [(name, passed[name]) for name in given]
+
+    def threads(self, found):
+        """Return the threads that were to be used."""
+        asked = int(found.get("num_threads", 0))
+        return asked if asked > 0 else int(self.basic._LIB.omp_get_max_threads())
+
+
+class _Describer:
+    """What the three ways to train have in common."""
+
+    def __init__(self, fits, library, function=None):
+        self.fits = fits
+        self.library = library
+        self.function = function
+
+    def failed(self, tally):
+        """Say how far a training came that an error ended."""
+        course = tally.of(None)
+        rounds = {"asked": tally.told["asked"], "trained": course.run, "stopped_by": "an error"}
+        return {"rounds": rounds, **self._plainly(tally), **_scored(course)}
+
+    def _plainly(self, tally):
+        """What costs microseconds: parameters as they were passed, data by its shapes."""
+        passed = {name: value for name, value in tally.told["passed"].items() if value is not None}
+        return {"params": boosters.plain(passed), "data": tally.told["data"]}
+
+    def _fields(self, tally, booster, detailed):
+        course = tally.of(booster)
+        kept = _best(booster) or booster.current_iteration()
+        fields = {"rounds": _rounds(tally, course, kept), **_scored(course)}
+        fields.update(self._in_effect(tally, booster) if detailed else self._plainly(tally))
+        return {**fields, **_text(booster, tally.told["passed"])}
+
+    def _in_effect(self, tally, booster):
+        found, passed, told = resolved(booster), dict(tally.told["passed"]), tally.told
+        mains = dict(self.library.mains())
+        mains.update((name, name) for name in found)
+        mains.update((name, name) for name in _OF_SKLEARN)
+        if not self.library.is_complete():
+            mains.update((name, name) for name in passed if name not in mains)
+        fields = boosters.parameters(passed, mains, found, _OWN_NAMES)
+        if told.get("overridden"):
+            fields.setdefault("overridden", {}).update(told["overridden"])
+        data = told["data"] + [_categorical(told.get("train_set"))]
+        fields.update(
+            resolved=found, data=list(filter(None, data)), threads=self.library.threads(found)
+        )
+        return fields
+
+
+class _Engine(_Describer):
+    """`lightgbm.train` and `lightgbm.cv`."""
+
+    def before(self, call, args, kwargs):
+        """Note what was passed."""
+
+        def given(name, position=99):
+            return boosters.argument(self.function, name, position, args, kwargs)
+
+        params, train_set = given("params", 0), given("train_set", 1)
+        passed = {**(getattr(train_set, "params", None) or {}), **(params or {})}
+        limits = self.library.rounds(passed)
+        told = {"passed": passed, "asked": limits[0][1] if limits else given("num_boost_round", 2)}
+        if limits and ("num_boost_round" in kwargs or len(args) > 2):
+            if given("num_boost_round", 2) != told["asked"]:
+                told["overridden"] = {
+                    "num_boost_round": "%s=%s of `params` took effect" % limits[0]
+                }
+        told["data"] = _data(given, call)
+        state = boosters.Tally(holds=call == "lightgbm.cv", **told)
+        budget = boosters.budget(passed)
+        return {"state": state, "budget": budget} if budget else {"state": state}
+
+    def after(self, tally, result, args, kwargs, detailed):
+        """Ask the trained model."""
+        if result.__class__ is dict:
+            return self._validated(tally, result, detailed)
+        return {**self._fields(tally, result, detailed), "objects": (result,)}
+
+    def _validated(self, tally, result, detailed):
+        history = {k: list(v) for k, v in result.items() if v.__class__ is list}
+        course = tally.of(None)
+        kept = max(map(len, history.values())) if history else course.run
+        fields = {"rounds": _rounds(tally, course, kept), "scores": boosters.last(history)}
+        if detailed and tally.first is not None:
+            fields.update(self._in_effect(tally, tally.first))
+        else:
+            fields.update(self._plainly(tally))
+        if detailed:
+            fields["history"] = history
+        return fields
+
+
+def _rounds(tally, course, kept):
+    asked = tally.told["asked"]
+    stop = tally.stop
+    if course.finished and not stop:
+        stop = "no more gain"
+    elif asked is not None and course.run >= asked:
+        stop = "rounds"
+    # The first round leaves a constant tree where nothing can be gained.
+    trained = course.run if stop != "no more gain" else max(course.improved, min(course.run, 1))
+    return {"asked": asked, "trained": trained, "kept": kept, "stopped_by": stop}
+
+
+def _best(booster):
+    best = getattr(booster, "best_iteration", None)
+    return best if best is not None and best > 0 else 0
+
+
+def _scored(course):
+    history = course.scores()
+    return {"scores": boosters.last(history), "history": history} if history else {}
+
+
+def _text(booster, passed):
+    """Give the model's text, unless it would be long; held, the model holds no data any more."""
+    size = _size(booster)
+    if size > LARGEST:
+        return {"text_left_out": "about %d MiB" % (size >> 20)}
+    write = _plain(booster, "model_to_string")
+    hold = getattr(booster, "train_set", None) is None
+    return {"text": lambda: write(booster), "hold": hold}
+
+
+def _size(booster):
+    """Estimate the bytes of the model's text: by that of a tree in the middle, where it matters."""
+    count = booster.num_trees()
+    if count * _BYTES_OF_A_TREE <= LARGEST:
+        return 0
+    write = _plain(booster, "model_to_string")
+    middle = booster.current_iteration() // 2
+    one = write(booster, num_iteration=1, start_iteration=middle)
+    none = write(booster, num_iteration=1, start_iteration=2**30)
+    return (len(one) - len(none)) * booster.current_iteration() + len(none)
+
+
+def resolved(booster):
+    """Return all parameters in effect, as LightGBM prints them at the end of a model's text."""
+    text = _plain(booster, "model_to_string")(booster, num_iteration=1, start_iteration=2**30)
+    return _block(text)
+
+
+def _block(text):
+    start = text.rfind("\nparameters:\n")
+    found = {}
+    for line in text[start:].partition("\nend of parameters")[0].splitlines():
+        if line[:1] == "[":
+            name, _, value = line[1:-1].partition(": ")
+            found[name.rstrip(":")] = value
+    return found
+
+
+def _plain(booster, name):
+    """Return a method of the class without our watch on it."""
+    method = getattr(type(booster), name)
+    return getattr(method, "__wrapped__", method)
+
+
+def _data(given, call):
+    """Describe the data sets as they were passed."""
+    found = [_dataset("train", given("train_set", 1))]
+    valid, names = (
+        given("valid_sets", 3 if call == "lightgbm.train" else 99),
+        given("valid_names", 4),
+    )
+    if valid is not None:
+        valid = valid if valid.__class__ in (list, tuple) else [valid]
+        names = names if names.__class__ in (list, tuple) else [names] if names else []
+        for index, one in enumerate(valid):
+            name = names[index] if index < len(names) else "valid_%d" % index
+            found.append(_dataset(name, one))
+    initial = given("init_model", 6 if call == "lightgbm.train" else 99)
+    if initial is not None:
+        found.append("init_model: %s" % _initial(initial))
+    return found
+
+
+def _initial(model):
+    return model.__class__.__name__ if hasattr(model, "num_trees") else str(model)[:200]
+
+
+def _dataset(name, one):
+    data = getattr(one, "data", None)
+    if isinstance(data, (str, bytes)) or hasattr(data, "__fspath__"):
+        text = "file %s" % str(data)[-200:]
+    elif data is not None and hasattr(data, "shape"):
+        text = boosters.described(data)
+    else:
+        text = "Dataset" + _constructed(one)
+    label = getattr(one, "label", None)
+    if label is not None and hasattr(label, "shape"):
+        text += ", label %s" % boosters.kinds(label)
+    for word, field in (
+        ("weights", "weight"),
+        ("groups", "group"),
+        ("initial scores", "init_score"),
+    ):
+        if getattr(one, field, None) is not None:
+            text += ", " + word
+    return "%s: %s" % (name, text)
+
+
+def _constructed(one):
+    """Shape of a data set whose raw data is gone."""
+    if getattr(one, "_handle", getattr(one, "handle", None)) is None:
+        return ""
+    return " %d × %d" % (one.num_data(), one.num_feature())
+
+
+def _categorical(one):
+    named = getattr(one, "categorical_feature", None)
+    count = len(named) if named.__class__ in (list, tuple) else 0
+    count = count or len(getattr(one, "pandas_categorical", None) or ())
+    return "%d categorical features" % count if count else ""
+
+
+class _ByHand(_Describer):
+    """The methods of a booster, as the library calls them in a fit and the program outside one."""
+
+    def update(self, original):
+        """Count a round."""
+        fits = self.fits
+
+        def update(booster, *args, **kwargs):
+            finished = original(booster, *args, **kwargs)
+            try:
+                tally = self._tally(booster)
+                if tally is None and getattr(fits.local, "outer", None) is None:
+                    tally = fits.improved("lightgbm.Booster.update", booster, self)
+                if tally is not None:
+                    tally.updated(booster, finished)
+            except Exception as error:
+                forget(error)
+            return finished
+
+        return update
+
+    def _tally(self, booster):
+        tally = getattr(self.fits.local, "state", None)
+        if tally.__class__ is boosters.Tally:
+            return tally
+        one = self.fits.by_hand.get(id(booster))
+        return one.state if one is not None else None
+
+    def evaluation(self, original):
+        """Note scores that were computed anyway."""
+
+        def evaluate(booster, *args, **kwargs):
+            results = original(booster, *args, **kwargs)
+            try:
+                tally = self._tally(booster)
+                if tally is not None:
+                    tally.evaluated(booster, [("%s %s" % one[:2], one[2]) for one in results])
+            except Exception as error:
+                forget(error)
+            return results
+
+        return evaluate
+
+    def saving(self, original):
+        """Note that a model is saved."""
+        fits = self.fits
+
+        def save(booster, *args, **kwargs):
+            result = original(booster, *args, **kwargs)
+            fits.saved(booster)
+            return result
+
+        return save
+
+    def copying(self, original):
+        """Note that a model is serialised, unless it is only copied."""
+        fits = self.fits
+
+        def copy(booster, *args, **kwargs):
+            result = original(booster, *args, **kwargs)
+            if id(booster) in fits.ids and not boosters.copied_by():
+                fits.saved(booster)
+            return result
+
+        return copy
+
+    def end(self, original):
+        """Describe a booster that the program improved itself, before it goes."""
+        fits = self.fits
+
+        def __del__(booster):
+            if fits.by_hand:
+                fits.gone(booster)
+            original(booster)
+
+        return __del__
+
+    def before(self, call, args, kwargs):
+        """Note what is known after the first round."""
+        booster = args[0]
+        train_set = getattr(booster, "train_set", None)
+        told = {"passed": dict(booster.params or {}), "asked": None}
+        told.update(data=[_dataset("train", train_set)])
+        return {"state": boosters.Tally(**told)}
+
+    def gone(self, tally, booster):
+        """Ask the model."""
+        return {**self._fields(tally, booster, True), "hold": False}
+
+
+class _Estimator(_Describer):
+    """`fit` of the scikit-learn interface."""
+
+    def before(self, call, args, kwargs):
+        """Note what was passed: what differs from the defaults, or is unknown to the class."""
+
+        def given(name, position=99):
+            return boosters.argument(self.function, name, position, args, kwargs)
+
+        model = args[0]
+        passed = {
+            **boosters.constructed_with(model),
+            **(getattr(model, "_other_params", None) or {}),
+        }
+        limits = self.library.rounds(passed)
+        limits.sort(key=lambda one: one[0] == "n_estimators")  # which counts least
+        asked = limits[0][1] if limits else getattr(model, "n_estimators", None)
+        data = boosters.given_data(given)
+        state = boosters.Tally(passed=passed, asked=asked, data=data)
+        budget = boosters.budget(passed)
+        return {"state": state, "budget": budget} if budget else {"state": state}
+
+    def after(self, tally, result, args, kwargs, detailed):
+        """Ask the trained model."""
+        booster = args[0]._Booster
+        return {**self._fields(tally, booster, detailed), "objects": (args[0], booster)}
