@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import stat
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from mlrepro.capture.observation import Read, Stat, Write
@@ -53,14 +53,20 @@ class FileTrail:
 
     # --- at the end
 
-    def inputs(self, skipped: Collection[str]) -> tuple[Read, ...]:
+    def inputs(self, skipped: Collection[str], *, guessed: Iterable[Read] = ()) -> tuple[Read, ...]:
         """Return what was read, by path, with the copies that were kept.
 
         Parameters
         ----------
         skipped : collection of str
             Beginnings of paths that belong to interpreters and their packages.
+        guessed : iterable of Read
+            What no observer saw being opened.
         """
+        for read in guessed:
+            path = self.real(read.path)
+            if path not in self._made:
+                self.reads.setdefault(path, dataclasses.replace(read, path=path))
         for path, read in self.appended.items():
             if self._copy_of(read):  # what it held before is at hand: it is an input as well
                 self.reads.setdefault(path, read)

@@ -133,12 +133,14 @@ class Watching:
     streams: frozenset[tuple[int, int]] = field(default_factory=frozenset)
     shown: str = ""
     clock: int = 0
+    directory: str = ""
     blind: list[str] = field(default_factory=list)
 
     def begin(self, names: Sequence[str]) -> bool:
         """Make the folder and write the state; False where that cannot be."""
         self.names, self.streams = tuple(names), _own_files()
         self.clock = time.time_ns() - time.monotonic_ns()
+        self.directory = _below(self.root, os.getcwd())
         try:
             self.log.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.since = scan.marker(self.root, self.log).since
@@ -156,6 +158,7 @@ class Watching:
             "command": self.command,
             "shown": self.shown,
             "clock": self.clock,
+            "directory": self.directory,
         }
 
     @classmethod
@@ -171,6 +174,7 @@ class Watching:
                 since=int(state["since"]),
                 shown=str(state["shown"]),
                 clock=int(state["clock"]),
+                directory=str(state["directory"]),
                 streams=frozenset((int(dev), int(ino)) for dev, ino in state["streams"]),
             )
         except (OSError, ValueError, KeyError, TypeError):
@@ -200,35 +204,25 @@ class AuditObserver:
         """Read the log of all processes."""
         from mlrepro.capture import trail  # noqa: PLC0415  5 ms, which the run's end needs
 
+        watching = self.watching
         seen = trail.observe(
-            self.watching.log,
-            self.watching.root,
-            since=self.watching.since,
-            streams=self.watching.streams,
-            shown=self.watching.shown,
+            watching.log,
+            watching.root,
+            since=watching.since,
+            streams=watching.streams,
+            shown=watching.shown,
+            command=watching.command,
+            directory=watching.directory,
         )
+        spots = seen.blind_spots
+        if not seen.interpreters:
+            spots = (*spots, "no Python process of this run could be watched")
         return dataclasses.replace(
             seen,
-            clock=self.watching.clock,
-            blind_spots=(*self._command_spots(seen), *seen.blind_spots),
-            unwatched=seen.unwatched or self._command_unseen(seen),
+            clock=watching.clock,
+            blind_spots=spots,
+            unwatched=seen.unwatched or not seen.interpreters,
         )
-
-    def _command_unseen(self, seen: Observation) -> bool:
-        from mlrepro.capture import children  # noqa: PLC0415  with the trail
-
-        programs = [children.Program(self.watching.command)] if self.watching.command else []
-        return not seen.interpreters or children.write_unseen(programs, seen.interpreters)
-
-    def _command_spots(self, seen: Observation) -> list[str]:
-        from mlrepro.capture import children  # noqa: PLC0415  with the trail
-
-        found = []
-        if self.watching.command:
-            found = children.sentences([children.Program(self.watching.command)], seen.interpreters)
-        if not seen.interpreters:
-            found.append("no Python process of this run could be watched")
-        return found
 
 
 @dataclass
@@ -307,6 +301,11 @@ def _merged(audited: Sequence[Write], scanned: Sequence[Write]) -> tuple[Write, 
             write = dataclasses.replace(known, seen=f"{known.seen}+{write.seen}")  # noqa: PLW2901
         found[write.path] = write
     return tuple(found[path] for path in sorted(found))
+
+
+def _below(root: Path, folder: str) -> str:
+    """Return the folder where it lies in the root: that of a clean room is not ours."""
+    return folder if f"{folder}/".startswith(f"{root}/") else str(root)
 
 
 def _own_files() -> frozenset[tuple[int, int]]:

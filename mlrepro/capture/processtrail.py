@@ -13,9 +13,12 @@ from mlrepro.capture.observation import Fitted, Interpreter
 from mlrepro.capture.records import Record
 from mlrepro.manifest import ThreadPool
 
+_TOOLS = frozenset({"git", "git-lfs", "dvc", "hg", "svn"})
+"""They look at all files to tell whether they changed: what they read decides no result."""
+
 
 class ProcessTrail:
-    """What the records up to now amount to.
+    """What the records up to now amount to; `tools` are the processes that run one of ours.
 
     Parameters
     ----------
@@ -31,6 +34,7 @@ class ProcessTrail:
         self.asked: dict[str, set[int]] = {}
         self.programs: list[Program] = []
         self.started: list[Started] = []
+        self.tools: set[int] = set()
         self.connections: dict[str, None] = {}
         self.names: dict[str, None] = {}
         self.compiled: dict[str, None] = {}
@@ -94,11 +98,13 @@ class ProcessTrail:
 
     def _run(self, record: Record) -> None:
         executable, word, *arguments = record.fields
-        self.programs.append(Program((executable, *arguments[1:]), word, record.pid))
+        self.programs.append(Program((executable, *arguments[1:]), word, record.pid, record.time))
 
     def _start(self, record: Record) -> None:
         parent, executable, *arguments = record.fields
         self.started.append(Started(record.pid, int(parent), executable, tuple(arguments)))
+        tool = executable.rpartition("/")[2] in _TOOLS
+        (self.tools.add if tool else self.tools.discard)(record.pid)
 
     def _connect(self, record: Record) -> None:
         word, address = record.fields

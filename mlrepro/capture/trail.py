@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from mlrepro.capture import blindspots, children, records
+from mlrepro.capture import blindspots, records
+from mlrepro.capture.children import Family, Program
 from mlrepro.capture.filetrail import FileTrail
+from mlrepro.capture.guesses import Guesser
 from mlrepro.capture.observation import Observation
 from mlrepro.capture.processtrail import ProcessTrail
 from mlrepro.capture.records import Record
@@ -20,6 +24,9 @@ def observe(
     since: int = 0,
     streams: frozenset[tuple[int, int]] = frozenset(),
     shown: str = "",
+    command: Sequence[str] = (),
+    directory: str = "",
+    word: str = "1",
 ) -> Observation:
     """Read the log of a run that has ended, however it ended.
 
@@ -36,12 +43,21 @@ def observe(
         Files that are mlrepro's own standard streams, and so no outputs of the run.
     shown : str
         Where the processes saw `root`, if it was bound to another place for them.
+    command : sequence of str
+        The command of the run.
+    directory : str
+        Where it was started; the root otherwise.
+    word : str
+        As `children.Program.word`, of the command.
     """
     found = records.read(log)
     trail = Trail(log, Territory(str(root)), shown)
+    if command:
+        trail.processes.programs.append(Program(tuple(command), word))
     for record in found.records:
         trail.follow(record)
-    return trail.observation(since, streams, damaged=found.damaged, lost=0)
+    trail.malformed += found.damaged
+    return trail.observation(since, streams, directory=directory)
 
 
 class Trail:
@@ -52,12 +68,13 @@ class Trail:
         self.files = FileTrail(log, territory, shown)
         self.processes = ProcessTrail(log)
         self.malformed = 0
+        self.lost = 0
         self._verbs = {**self.files.verbs, **self.processes.verbs}
 
     def follow(self, record: Record) -> None:
         """Take one record into account; one that is malformed says nothing, and is counted."""
         verb = self._verbs.get(record.kind)
-        if verb is None:
+        if verb is None or (record.kind in "rd" and record.pid in self.processes.tools):
             return
         try:
             verb(record)
@@ -65,20 +82,29 @@ class Trail:
             self.malformed += 1
 
     def observation(
-        self, since: int, streams: frozenset[tuple[int, int]], *, damaged: int, lost: int
+        self, since: int, streams: frozenset[tuple[int, int]], *, directory: str = ""
     ) -> Observation:
         """Return what is so at the end of the run."""
         files, processes = self.files, self.processes
         skipped = (f"{self.log}/", *of_interpreters(processes.interpreters))
+        guesser = Guesser(files.territory, since, directory, skipped)
+        family = Family(processes.programs, processes.interpreters, processes.started)
         writes = files.outputs(since, streams, skipped)
-        reads = files.inputs(skipped)
+        reads = files.inputs(
+            skipped,
+            guessed=itertools.chain(
+                guesser.programs(processes.programs),
+                guesser.libraries(processes.libraries),
+                guesser.arguments(program for program, _ in family.unwatched()),
+            ),
+        )
         both = {write.path for write in writes} - {read.path for read in reads}
         spots = [
-            *children.sentences(processes.programs, processes.interpreters),
+            *family.sentences(),
             *blindspots.network(processes.connections, processes.names),
             *blindspots.appended(path for path in files.appended if path in both),
             *blindspots.compiled(processes.compiled),
-            *blindspots.incomplete(damaged=damaged + self.malformed, lost=lost),
+            *blindspots.incomplete(damaged=self.malformed, lost=self.lost),
         ]
         return Observation(
             reads=reads,
@@ -89,10 +115,9 @@ class Trail:
             blind_spots=tuple(spots),
             name="audit",
             listed=files.folders(skipped),
-            unwatched=bool(processes.compiled)
-            or children.write_unseen(processes.programs, processes.interpreters),
+            unwatched=bool(processes.compiled) or family.write_unseen(),
             libraries=tuple(sorted({os.path.normpath(path) for path in processes.libraries})),
             fits=processes.fits(),
             seedings=tuple(processes.seedings),
-            lost=lost,
+            lost=self.lost,
         )

@@ -194,6 +194,7 @@ def test_caches_and_the_interpreters_own_files_are_no_inputs(root):
         ("subprocess.run([sys.executable, '-c', '2'], env={})", "environment of its own"),
         ("subprocess.run(['sort', 'train.py'])", "compiled program `sort train.py`"),
         ("os.system('sort train.py')", "only Python's reads are seen"),
+        ("subprocess.run(['./train.sh'])", "`train.sh` was started; of the programs"),
         ("os.execv('/bin/cat', ['cat', 'train.py'])", "compiled program `cat train.py`"),
         ("open('log.txt', 'a').write('1')", "`log.txt` was appended to"),
         ("socket.create_connection(server.getsockname())", "service on this machine"),
@@ -201,6 +202,8 @@ def test_caches_and_the_interpreters_own_files_are_no_inputs(root):
 )
 def test_what_could_not_be_seen_is_said(root, script, words):
     (root / "log.txt").write_text("old")
+    (root / "train.sh").write_text("#!/bin/sh\n")
+    (root / "train.sh").chmod(0o755)
 
     seen = observe_script(
         root,
@@ -211,6 +214,30 @@ def test_what_could_not_be_seen_is_said(root, script, words):
     spots = [spot.replace(f"{root}/", "") for spot in seen.blind_spots]
     assert len(spots) == 1
     assert words in spots[0]
+
+
+def test_files_that_are_named_to_unwatched_programs_are_taken_for_inputs(root):
+    for name in ("data.csv", "settings.ini", "untouched.csv", "out.csv"):
+        (root / name).write_text("1")
+    (root / "tool").write_bytes(Path("/bin/cp").read_bytes())
+    (root / "tool").chmod(0o755)
+
+    seen = observe_script(
+        root,
+        """
+        import subprocess
+        subprocess.run(["./tool", "data.csv", "out.csv"])
+        subprocess.run("sort --files0-from=settings.ini | cat", shell=True)
+        """,
+        name="audit",
+    )
+
+    assert reads(seen) == {
+        "data.csv": "argument",
+        "settings.ini": "argument",
+        "tool": "program",
+        "train.py": "import",
+    }
 
 
 def test_a_library_whose_files_nobody_sees_is_a_blind_spot(root):
