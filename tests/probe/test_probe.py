@@ -414,3 +414,74 @@ def test_arrow_and_numpy_files_are_seen(tmp_path):
     assert done.returncode == 0, done.stderr
     assert names <= set(paths(log, "w"))
     assert names <= set(paths(log, "r"))
+
+
+def test_files_of_polars_duckdb_and_h5py_are_seen(tmp_path):
+    for name in ("polars", "duckdb", "h5py"):
+        pytest.importorskip(name)
+    done, log = run(
+        tmp_path,
+        """
+        import os
+        import duckdb, h5py, polars as pl
+
+        os.mkdir("many")
+        frame = pl.DataFrame({"a": [1, 2]})
+        frame.write_parquet("one.parquet"), frame.write_csv("one.csv"), frame.write_ipc("one.ipc")
+        frame.write_parquet("many/part.parquet")
+        pl.read_csv("one.csv"), pl.read_ipc("one.ipc"), pl.scan_parquet("many/*.parquet").collect()
+        pl.scan_csv("one.csv").sink_parquet("sunk.parquet")
+        duckdb.sql("copy (select * from 'one.parquet' where a <> 5) to 'sold.parquet'")
+        duckdb.execute("select * from read_parquet(?)", ["sold.parquet"]).fetchall()
+        duckdb.read_csv("one.csv").write_parquet("out.parquet")
+        duckdb.connect("base.db").execute("create table t as select 1 as a").close()
+        with h5py.File("one.h5", "w") as file:
+            file["x"] = [1]
+        h5py.File("one.h5").close()
+        """,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert {"one.csv", "one.ipc", "one.parquet", "part.parquet", "sold.parquet", "one.h5"} <= set(
+        paths(log, "r")
+    )
+    assert {"sunk.parquet", "sold.parquet", "out.parquet", "one.h5"} <= set(paths(log, "w"))
+    assert "base.db" in paths(log, "u")
+    assert "duckdb" in [r.fields[0] for r in log.records if r.kind == "b"]
+
+
+def test_a_query_sees_the_variables_of_the_function_that_asks(tmp_path):
+    pytest.importorskip("duckdb")
+    pytest.importorskip("pandas")
+    done, _ = run(
+        tmp_path,
+        """
+        import duckdb, pandas
+
+        outside = pandas.DataFrame({"a": [1, 2]})
+
+        def asked():
+            within = pandas.DataFrame({"a": [3, 4]})
+            connection = duckdb.connect()
+            return [
+                duckdb.sql("select sum(a) from within").fetchall(),
+                duckdb.execute("select sum(a) from outside").fetchall(),
+                connection.execute("select sum(a) from within").fetchall(),
+                connection.sql("select sum(a) from outside").fetchall(),
+            ]
+
+        print(asked())
+        duckdb.sql("selec 1")
+        """,
+    )
+
+    assert done.stdout == "[[(7,)], [(3,)], [(7,)], [(3,)]]\n"
+    assert "ParserException" in done.stderr
+    assert done.stderr.count("_mlrepro_probe") == 1  # the traceback has one line of ours
+
+
+def test_the_table_of_imports_is_that_of_the_readers(monkeypatch):
+    monkeypatch.syspath_prepend(str(probe.folder()))
+    from _mlrepro_probe import imports, readers
+
+    assert {*readers.NATIVE, *readers.PYTHON, *readers.COMPILED} == imports.FILES

@@ -6,127 +6,24 @@ interface of a version looks like, a file name passes there, and no class of the
 
 import functools
 import os
+import sys
 
 from .log import swallow
+from .readers import COMPILED, NATIVE, PYTHON
 
-# C function: (kind of use, index of the argument that holds the file name)
-_LIGHTGBM = {
-    "LGBM_BoosterCreate": (("settings", 1),),
-    "LGBM_BoosterCreateFromModelfile": (("r", 0),),
-    "LGBM_BoosterPredictForFile": (("r", 1), ("w", -1)),
-    "LGBM_BoosterResetParameter": (("settings", 1),),
-    "LGBM_BoosterSaveModel": (("w", -1),),
-    "LGBM_DatasetCreateFromFile": (("lightgbm", 0), ("settings", 1)),
-    "LGBM_DatasetDumpText": (("w", 1),),
-    "LGBM_DatasetSaveBinary": (("w", 1),),
-}
-_XGBOOST = {
-    "XGBoosterDumpModelEx": (("r", 1),),
-    "XGBoosterDumpModel": (("r", 1),),
-    "XGBoosterLoadModel": (("r", 1),),
-    "XGBoosterSaveModel": (("w", 1),),
-    "XGDMatrixCreateFromFile": (("uri", 0),),
-    "XGDMatrixCreateFromURI": (("json", 0),),
-    "XGDMatrixSaveBinary": (("w", 1),),
-}
-_NATIVE = {"lightgbm.basic": _LIGHTGBM, "xgboost.core": _XGBOOST}
-
-# Module: (function, kind of use, position and name of the argument that holds the file name)
-_PYTHON = {
-    "catboost.core": (
-        ("Pool.__init__", "r", 1, "data"),
-        ("CatBoost.load_model", "r", 1, "fname"),
-        ("CatBoost.save_model", "w", 1, "fname"),
-    ),
-    "h5py._hl.files": (("File.__init__", "h5", 1, "name"),),
-    # pandas 3 hands pyarrow an `OSFile`, a compiled class that cannot be wrapped.
-    "pandas.io.parquet": (("_get_path_or_handle", "mode", 0, "path"),),
-    "polars.dataframe.frame": tuple(
-        ("DataFrame.write_" + kind, "w", 1, "file") for kind in ("csv", "ipc", "ndjson", "parquet")
-    ),
-    "polars.lazyframe.frame": tuple(
-        ("LazyFrame.sink_" + kind, "w", 1, "path") for kind in ("csv", "ipc", "ndjson", "parquet")
-    ),
-    "polars.io.csv.functions": (
-        ("read_csv", "glob", 0, "source"),
-        ("scan_csv", "glob", 0, "source"),
-    ),
-    "polars.io.ipc.functions": (
-        ("read_ipc", "glob", 0, "source"),
-        ("scan_ipc", "glob", 0, "source"),
-    ),
-    "polars.io.ndjson": (
-        ("read_ndjson", "glob", 0, "source"),
-        ("scan_ndjson", "glob", 0, "source"),
-    ),
-    "polars.io.parquet.functions": (
-        ("read_parquet", "glob", 0, "source"),
-        ("scan_parquet", "glob", 0, "source"),
-    ),
-    "pyarrow": (
-        ("memory_map", "r", 0, "path"),
-        ("input_stream", "r", 0, "source"),
-        ("output_stream", "w", 0, "source"),
-    ),
-    "pyarrow.csv": (
-        ("read_csv", "r", 0, "input_file"),
-        ("open_csv", "r", 0, "input_file"),
-        ("write_csv", "w", 1, "output_file"),
-    ),
-    "pyarrow.dataset": (
-        ("dataset", "files", 0, "source"),
-        ("parquet_dataset", "files", 0, "metadata_path"),
-        ("write_dataset", "tree", 1, "base_dir"),
-    ),
-    "pyarrow.feather": (
-        ("read_feather", "r", 0, "source"),
-        ("read_table", "r", 0, "source"),
-        ("write_feather", "w", 1, "dest"),
-    ),
-    "pyarrow.ipc": (
-        ("new_file", "w", 0, "sink"),
-        ("new_stream", "w", 0, "sink"),
-        ("open_file", "r", 0, "source"),
-        ("open_stream", "r", 0, "source"),
-    ),
-    "pyarrow.json": (("read_json", "r", 0, "input_file"), ("open_json", "r", 0, "input_file")),
-    "pyarrow.orc": (
-        ("ORCFile.__init__", "r", 1, "source"),
-        ("ORCWriter.__init__", "w", 1, "where"),
-        ("read_table", "r", 0, "source"),
-        ("write_table", "w", 1, "where"),
-    ),
-    "safetensors.numpy": (("load_file", "r", 0, "filename"), ("save_file", "w", 1, "filename")),
-    "safetensors.torch": (("load_file", "r", 0, "filename"), ("save_file", "w", 1, "filename")),
-    "torch.serialization": (("save", "w", 1, "f"), ("load", "r", 0, "f")),
-}
-_PARQUET = (
-    ("ParquetDataset.__init__", "r", 1, "path_or_paths"),
-    ("ParquetFile.__init__", "r", 1, "source"),
-    ("ParquetWriter.__init__", "w", 1, "where"),
-    ("read_metadata", "r", 0, "where"),
-    ("read_schema", "r", 0, "where"),
-    ("read_table", "r", 0, "source"),
-    ("write_metadata", "w", 1, "where"),
-)
-_PYTHON["pyarrow.parquet"] = _PYTHON["pyarrow.parquet.core"] = _PARQUET
-
-_COMPANIONS = ("", ".weight", ".query", ".group", ".init", ".position", ".bin")
-
-
-_COMPILED = ("cv2", "duckdb", "netCDF4", "rasterio", "tensorflow")
+COMPANIONS = ("", ".weight", ".query", ".group", ".init", ".position", ".bin")
 
 
 def wrap(module, watch):
     """Wrap what the tables name in a module that has just been executed."""
     name = module.__name__
-    if name in _COMPILED:
+    if name in COMPILED:
         watch.log.write(b"b", name)
     library = getattr(module, "_LIB", None)
-    for function, uses in _NATIVE.get(name, {}).items():
+    for function, uses in NATIVE.get(name, {}).items():
         if library is not None:
             _wrap_native(library, function, uses, watch)
-    for path, kind, position, keyword in _PYTHON.get(name, ()):
+    for path, kind, position, keyword in PYTHON.get(name, ()):
         owner = module
         *outer, last = path.split(".")
         for part in outer:
@@ -138,19 +35,27 @@ def wrap(module, watch):
 
 def _wrapped(original, kind, position, keyword, watch):
     before, after = _BEFORE.get(kind), _AFTER.get(kind)
+    keywords = keyword.split("/")
 
     @functools.wraps(original)
     def call(*args, **kwargs):
         value = None
         try:
-            value = args[position] if len(args) > position else kwargs.get(keyword)
-            mode = kwargs.get("mode", args[2] if kind == "h5" and len(args) > 2 else None)
+            value = _argument(args, kwargs, position, keywords)
             if before is not None:
-                for path in _paths(value):
-                    before(watch, path, mode)
+                before(watch, value, args, kwargs)
         except Exception as error:
             swallow(error)
-        result = original(*args, **kwargs)
+        try:
+            frame = sys._getframe().f_back
+            if frame is None:  # compiled code calls, in a thread of its own
+                return original(*args, **kwargs)
+            result = _in_place_of(frame, original, args, kwargs)
+        except BaseException as error:
+            trace = error.__traceback__
+            for _ in range(3):  # `call`, `_in_place_of` and the frame that it makes
+                trace = trace and trace.tb_next
+            raise error.with_traceback(trace)  # noqa: B904  it is the same error
         try:
             if after is not None:
                 after(watch, value, result)
@@ -162,6 +67,35 @@ def _wrapped(original, kind, position, keyword, watch):
     return call
 
 
+def _argument(args, kwargs, position, keywords):
+    if len(args) > position:
+        return args[position]
+    return next((kwargs[name] for name in keywords if name in kwargs), None)
+
+
+class _Call:
+    __slots__ = ("call",)
+
+
+_TRANSPARENT = compile("'it'.call()", "<mlrepro>", "eval")
+
+
+def _in_place_of(frame, original, args, kwargs):
+    """Call a function from a frame that looks like the caller's own.
+
+    duckdb looks there for the variables that a query names; warnings say whose line it was.
+    """
+    one = _Call()
+    one.call = functools.partial(original, *args, **kwargs)
+    code = _TRANSPARENT.replace(
+        co_consts=tuple(one if value == "it" else value for value in _TRANSPARENT.co_consts),
+        co_filename=frame.f_code.co_filename,
+        co_firstlineno=frame.f_lineno or 1,
+        co_name=frame.f_code.co_name,
+    )
+    return eval(code, frame.f_globals, frame.f_locals)
+
+
 def _paths(value):
     values = value if isinstance(value, (list, tuple)) else (value,)
     for one in values:
@@ -170,20 +104,38 @@ def _paths(value):
             yield path[7:] if path.startswith("file://") else path
 
 
-def _read(watch, path, _=None):
+def _each(use):
+    """Make a use of one path a use of an argument that holds one or many."""
+
+    def of_argument(watch, value, args, kwargs):
+        for path in _paths(value):
+            use(watch, path)
+
+    return of_argument
+
+
+def _read(watch, path):
     watch.file(b"r", path, b"wrapper")
 
 
-def _write(watch, path, _=None):
+def _write(watch, path):
     watch.file(b"w", path, b"wrapper")
 
 
-def _h5(watch, path, mode):
+def _h5(watch, value, args, kwargs):
+    mode = args[2] if len(args) > 2 else kwargs.get("mode")
     kind = {"r": b"r", None: b"r", "w": b"w", "w-": b"w", "x": b"w"}.get(mode, b"u")
-    watch.file(kind, path, b"wrapper")
+    for path in _paths(value):
+        watch.file(kind, path, b"wrapper")
 
 
-def _glob(watch, path, _=None):
+def _by_mode(watch, value, args, kwargs):
+    mode = kwargs.get("mode")
+    for path in _paths(value):
+        watch.file(b"w" if mode and mode[0] in "wx" else b"r", path, b"wrapper")
+
+
+def _glob(watch, path):
     """A pattern or a folder that the library itself resolves."""
     if os.path.isdir(path):
         path = os.path.join(path, "**")
@@ -196,8 +148,35 @@ def _glob(watch, path, _=None):
     return None
 
 
-def _by_mode(watch, path, mode):
-    watch.file(b"w" if mode and mode[0] in "wx" else b"r", path, b"wrapper")
+def _base(watch, value, args, kwargs):
+    """A data base's file; duckdb opens it for both unless it is told otherwise."""
+    read_only = args[1] if len(args) > 1 else kwargs.get("read_only")
+    for path in _paths(value):
+        if path and path[0] != ":" and not path.startswith("md:"):
+            watch.file(b"r" if read_only else b"u", path, b"wrapper")
+
+
+def _query(watch, value, args, kwargs):
+    if value.__class__ is not str:
+        return
+    from . import queries
+
+    following = args[args.index(value) + 1 :] if value in args else ()
+    parameters = kwargs.get("parameters", kwargs.get("params", following[0] if following else ()))
+    for kind, path in queries.files(value, parameters):
+        if kind != "tree":
+            watch.file(kind.encode(), path, b"wrapper")
+
+
+def _queried(watch, value, _):
+    """Files in the folders that a query has filled."""
+    if value.__class__ is not str:
+        return
+    from . import queries
+
+    for kind, path in queries.files(value):
+        if kind in ("w", "tree"):
+            _tree_files(watch, path, None)
 
 
 def _dataset_files(watch, _, result):
@@ -214,17 +193,26 @@ def _tree_files(watch, value, _):
                 _write(watch, os.path.join(folder, name))
 
 
-_BEFORE = {"r": _read, "w": _write, "h5": _h5, "mode": _by_mode, "glob": _glob}
-_AFTER = {"files": _dataset_files, "tree": _tree_files}
+_BEFORE = {
+    "r": _each(_read),
+    "w": _each(_write),
+    "out": _each(_write),
+    "glob": _each(_glob),
+    "h5": _h5,
+    "mode": _by_mode,
+    "base": _base,
+    "sql": _query,
+}
+_AFTER = {"files": _dataset_files, "tree": _tree_files, "out": _tree_files, "sql": _queried}
 
 
-def _lightgbm(watch, path, _=None):
+def _lightgbm(watch, path):
     """A data file of LightGBM's own reader, and the files that it takes from beside it."""
-    for ending in _COMPANIONS:
+    for ending in COMPANIONS:
         _read(watch, path + ending)
 
 
-def _settings(watch, text, _=None):
+def _settings(watch, text):
     """Parameters that name files: ``forcedsplits_filename=splits.json``."""
     for setting in text.split(" "):
         name, _, value = setting.partition("=")
@@ -239,7 +227,7 @@ def _settings(watch, text, _=None):
             _read(watch, value)
 
 
-def _uri(watch, text, _=None):
+def _uri(watch, text):
     """XGBoost's ``data.txt?format=libsvm&indexing_mode=1#cache``, which may be a folder."""
     path = text.partition("#")[0].partition("?")[0]
     path = path[7:] if path.startswith("file://") else path
@@ -251,7 +239,7 @@ def _uri(watch, text, _=None):
             _read(watch, one)
 
 
-def _json(watch, text, _=None):
+def _json(watch, text):
     import json
 
     _uri(watch, json.loads(text)["uri"])

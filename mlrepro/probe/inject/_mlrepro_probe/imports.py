@@ -9,7 +9,6 @@ loader run to its end.
 import sys
 
 from . import patches
-from .fits import Fits
 from .log import swallow
 
 FILES = frozenset(
@@ -22,15 +21,21 @@ FILES = frozenset(
         "netCDF4",
         "pandas.io.parquet",
         "polars.dataframe.frame",
+        "polars.io.avro",
         "polars.io.csv.functions",
+        "polars.io.delta.functions",
         "polars.io.ipc.functions",
+        "polars.io.json.read",
+        "polars.io.lines",
         "polars.io.ndjson",
         "polars.io.parquet.functions",
+        "polars.io.spreadsheet.functions",
         "polars.lazyframe.frame",
         "pyarrow",
         "pyarrow.csv",
         "pyarrow.dataset",
         "pyarrow.feather",
+        "pyarrow.fs",
         "pyarrow.ipc",
         "pyarrow.json",
         "pyarrow.orc",
@@ -48,18 +53,27 @@ FILES = frozenset(
 
 def install(log, watch):
     """Put the finder first; there is no `watch` where the native observer sees the files."""
-    fits = Fits(log)
-    sys.meta_path.insert(0, _Finder(fits, watch))
+    finder = _Finder(log, watch)
+    sys.meta_path.insert(0, finder)
     try:
-        patches.apply_loaded(fits)
+        patches.apply_loaded(finder.fits)
     except Exception as error:
         swallow(error)
 
 
 class _Finder:
-    def __init__(self, fits, watch):
-        self.fits = fits
+    def __init__(self, log, watch):
+        self.log = log
         self.watch = watch
+        self._fits = None
+
+    def fits(self):
+        """Return the process's fits, whose module is not loaded before it is needed."""
+        if self._fits is None:
+            from .fits import Fits
+
+            self._fits = Fits(self.log)
+        return self._fits
 
     def find_spec(self, name, path=None, target=None):
         files = self.watch is not None and name in FILES

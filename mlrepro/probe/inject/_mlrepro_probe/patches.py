@@ -20,12 +20,12 @@ FITS = {
 
 
 def apply(module, fits):
-    """Watch what is trained or drawn with a module of the table."""
+    """Watch what is trained or drawn with a module of the table; `fits` returns the fits."""
     from importlib import import_module
 
     sibling = FITS.get(module.__name__)
     if sibling:
-        import_module("." + sibling, __package__).patch(module, fits)
+        import_module("." + sibling, __package__).patch(module, fits())
 
 
 def apply_loaded(fits):
