@@ -180,6 +180,8 @@ class DriftReport:
         In the recorded order, the deciding ones first.
     code, environment, inputs : tuple of Change
         What was unequal before the training began.
+    training : tuple of Change
+        What the training libraries did otherwise, where something moved: rounds, threads …
     notes : tuple of str
         Sentences for the reader: values set aside, what could not be seen.
     seconds : float
@@ -196,6 +198,7 @@ class DriftReport:
     code: tuple[Change, ...] = ()
     environment: tuple[Change, ...] = ()
     inputs: tuple[Change, ...] = ()
+    training: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     recorded_seconds: float = 0.0

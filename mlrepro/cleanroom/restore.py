@@ -15,7 +15,7 @@ from mlrepro.cleanroom.outside import Outside
 from mlrepro.cleanroom.room import Room
 from mlrepro.drift import Change
 from mlrepro.errors import ManifestError, ObjectNotFoundError, RestoreError, StoreError
-from mlrepro.manifest import STREAMS, SUFFIX, Digest, Input, Manifest, Source
+from mlrepro.manifest import SUFFIX, Digest, Input, Manifest, Source, is_in_tree
 from mlrepro.stores import dvc, git, ledger, place, reflink
 from mlrepro.stores.objects import Stores
 from mlrepro.stores.place import Place
@@ -310,7 +310,7 @@ def is_file(path: Path, digest: Digest) -> bool:
 
 def _make_folders(record: Manifest, root: Path, *, all_: bool) -> None:
     for artifact in record.artifacts:
-        if artifact.path not in STREAMS.values():
+        if is_in_tree(artifact.path):
             folder = paths.resolve_inside(root, artifact.path).parent
             if all_:
                 folder.mkdir(parents=True, exist_ok=True)

@@ -11,14 +11,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlrepro import process
-from mlrepro.capture import observers, outputs, variables
+from mlrepro.capture import effective, observers, outputs, variables
+from mlrepro.capture.effective import Effective
+from mlrepro.capture.observation import Observation
 from mlrepro.capture.outputs import Output
 from mlrepro.cleanroom import borrowed, interpreter, mounts, shelter
 from mlrepro.cleanroom import room as rooms
 from mlrepro.cleanroom.interpreter import Chosen
 from mlrepro.cleanroom.room import Room
 from mlrepro.errors import MlreproError, RestoreError, TrainingFailedError
-from mlrepro.manifest import Manifest, Status
+from mlrepro.manifest import Manifest, Role, Status
 from mlrepro.process import Ended, Streams
 from mlrepro.stores.place import Place
 
@@ -40,6 +42,12 @@ class Trained:
         What it printed.
     notes : tuple of str
         Where it left the room, and what could not be seen.
+    root : Path
+        The room's folder.
+    effective : Effective
+        What the training libraries did, and the models that it did not save.
+    observation : Observation
+        All that was seen of it.
     """
 
     ended: Ended
@@ -47,6 +55,9 @@ class Trained:
     stdout: Path
     stderr: Path
     notes: tuple[str, ...] = ()
+    root: Path = Path()
+    effective: Effective = field(default_factory=Effective)
+    observation: Observation = field(default_factory=Observation)
 
 
 @dataclass(frozen=True)
@@ -187,7 +198,10 @@ def train(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> Trained
         *interpreter.strangers(observation.interpreters, plan.chosen, plan.binds),
         *_of_end(record, ended),
     )
-    return Trained(ended, made, room.work / "stdout", room.work / "stderr", notes)
+    weights = [room.root / one.path for one in made if one.role is Role.WEIGHTS]
+    seen = effective.find(observation, room.root, weights)
+    printed = room.work / "stdout", room.work / "stderr"
+    return Trained(ended, made, *printed, notes, room.root, seen, observation)
 
 
 def _is_in(room: Room, source: Path) -> bool:

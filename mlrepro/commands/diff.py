@@ -13,12 +13,11 @@ from mlrepro import comparators
 from mlrepro.capture import code, environment, params
 from mlrepro.capture.inputs import name_of
 from mlrepro.cleanroom import restore
-from mlrepro.commands import codechanges, packages, refs
-from mlrepro.commands.judging import DECIDING
+from mlrepro.commands import causes, codechanges, deciding, packages, refs
 from mlrepro.comparators import pairing
 from mlrepro.drift import ArtifactDrift, Change, Difference, Tolerance, Verdict
 from mlrepro.errors import ComparisonError, MlreproError, NothingToCompareError
-from mlrepro.manifest import STREAMS, Artifact, Input, Manifest, Package
+from mlrepro.manifest import Artifact, Input, Manifest, Package, is_in_tree
 from mlrepro.stores.place import Place, digest, strict
 
 WORKING_TREE = "the working tree"
@@ -36,6 +35,8 @@ class DiffReport:
         Compared as in a rebuild.
     code, environment, inputs, params, metrics : tuple of Change
         What is unequal, by its name; the command line is a parameter.
+    training : tuple of Change
+        What the training libraries did otherwise: rounds, threads, parameters.
     notes : tuple of str
         What could not be compared, and did not have to be.
     same : bool
@@ -50,11 +51,12 @@ class DiffReport:
     inputs: tuple[Change, ...] = ()
     params: tuple[Change, ...] = ()
     metrics: tuple[Change, ...] = ()
+    training: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
     same: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        facts = (self.code, self.environment, self.inputs, self.params, self.metrics)
+        facts = (self.code, self.environment, self.inputs, self.params, self.metrics, self.training)
         close = all(a.difference.verdict <= Verdict.EQUIVALENT for a in self.artifacts if a.decides)
         object.__setattr__(self, "same", close and not any(facts))
 
@@ -114,6 +116,7 @@ def diff(
             only = only if other.artifact == only else ""
         restore.fetch(here, _differing(left.record, right.record), notify=notify)
         artifacts, failed = _artifacts(left, right, only, tolerance or Tolerance())
+    was, now = causes.of_record(left.record), causes.of_record(right.record)
     report = DiffReport(
         left.label,
         right.label,
@@ -122,10 +125,33 @@ def diff(
         environment=_environment(here, left.record, right.record, notify),
         inputs=_inputs(here, left.record, right.record),
         params=_params(left.record, right.record),
-        metrics=_metrics(left.record, right.record, artifacts),
+        metrics=(*_metrics(left.record, right.record, artifacts), *causes.scores(was, now)),
+        training=causes.changes(was, now),
         notes=(*right.notes, *(f"not compared: {error}" for _, error in failed)),
     )
+    report = _explained(here, report, left.record, right.record, notify)
     return _told(report, right, failed)
+
+
+def _explained(
+    here: Place,
+    report: DiffReport,
+    a: Manifest,
+    b: Manifest,
+    notify: Callable[[str], None],
+) -> DiffReport:
+    """Say of models that differ what may be the cause."""
+    worst = max((one.difference.verdict for one in report.artifacts if one.decides), default=None)
+    if worst is None or worst <= Verdict.EQUIVALENT or report.b == WORKING_TREE:
+        return report
+    loaded = causes.loaded(here, b, notify=notify)
+    native = causes.native(here, a, loaded, report.environment, notify=notify)
+    suspects = causes.suspects(causes.of_record(a), causes.of_record(b), a)
+    return replace(
+        report,
+        environment=(*report.environment, *native),
+        notes=(*report.notes, *suspects),
+    )
 
 
 _Failed = Sequence[tuple[bool, MlreproError]]
@@ -167,7 +193,7 @@ def _of_working_tree(here: Place, target: refs.Target, notify: Callable[[str], N
     def bytes_of(artifact: Artifact) -> Path:
         return here.root / target.moved.get(artifact.path, artifact.path)
 
-    made = [_as_it_is(bytes_of(a), a) for a in record.artifacts if a.path not in STREAMS.values()]
+    made = [_as_it_is(bytes_of(a), a) for a in record.artifacts if is_in_tree(a.path)]
     read = [_read_now(here, one) for one in _read(here, record, notify)]
     present = tuple(a for a in made if a)
     files = [name for name in record.params if name != "command line"]
@@ -228,21 +254,28 @@ def _artifacts(
     a: _Side, b: _Side, only: str, tolerance: Tolerance
 ) -> tuple[tuple[ArtifactDrift, ...], _Failed]:
     """Compare what both sides made: weights and metrics decide, else all that can be compared."""
-    old = {x.path: x for x in a.record.artifacts if not only or x.path == only}
-    new = {x.path: x for x in b.record.artifacts if not only or x.path == only}
+    old, new = (
+        {x.path: x for x in one.record.artifacts if not only or x.path == only} for one in (a, b)
+    )
+    if not (a.record.fits and b.record.fits):  # nobody saw what one of them trained
+        old, new = (
+            {p: x for p, x in one.items() if not deciding.is_unsaved(p, x.role)}
+            for one in (old, new)
+        )
     if b.label == WORKING_TREE:
-        old = {p: x for p, x in old.items() if p not in STREAMS.values()}
+        old = {p: x for p, x in old.items() if is_in_tree(p)}
     judged: list[ArtifactDrift] = []
     failed: list[tuple[bool, MlreproError]] = []
     for left, right in pairing.pair(list(old), list(new)):
         x, y = old.get(left or ""), new.get(right or "")
         one = old[left] if left else new[right or ""]
+        weighs = deciding.decides(one.path, one.role, (*old.values(), *new.values()))
         try:
             difference = _compare(a, b, x, y, tolerance)
         except MlreproError as error:
-            failed.append((one.role in DECIDING, error))
+            failed.append((weighs, error))
             continue
-        decides = one.role in DECIDING and _counts(difference)
+        decides = weighs and _counts(difference)
         judged.append(ArtifactDrift(one.path, one.role, decides, difference))
     if not any(one.decides for one in judged) and not any(decides for decides, _ in failed):
         judged = [replace(one, decides=_counts(one.difference)) for one in judged]

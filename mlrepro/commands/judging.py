@@ -11,13 +11,13 @@ from mlrepro import comparators
 from mlrepro.cleanroom import restore
 from mlrepro.cleanroom.room import Room
 from mlrepro.cleanroom.training import Trained
+from mlrepro.commands.deciding import DECIDING, decides
 from mlrepro.comparators import pairing
 from mlrepro.drift import ArtifactDrift, Difference, Tolerance, Verdict
 from mlrepro.errors import ComparisonError, ManifestError, NothingToCompareError, StoreError
 from mlrepro.manifest import STREAMS, Artifact, Manifest, Role
 from mlrepro.stores.place import Place, digest
 
-DECIDING = frozenset({Role.WEIGHTS, Role.METRICS})
 _SLOW = 100 * 2**20
 """Bytes that take about a second to digest."""
 
@@ -54,7 +54,7 @@ def judge(
         If an artifact that decides cannot be read by its comparator, and no other has drifted.
     """
     recorded = [a for a in record.artifacts if not only or a.path == only]
-    pairs = _pairs(recorded, trained, alone=bool(only))
+    pairs = _pairs(recorded, trained, alone=bool(only), fits=bool(record.fits))
     different = [
         old for old, new in pairs if old and new and not _same(old, new, room, trained, notify)
     ]
@@ -67,8 +67,12 @@ def judge(
         try:
             judged.append(_judge_one(here, old, new, room, trained, tolerance, old in different))
         except ComparisonError as error:
-            decides = tolerance.exact or bool(only) or (old is not None and old.role in DECIDING)
-            failed.append((decides, error))
+            grave = old is not None and decides(old.path, old.role, record.artifacts)
+            failed.append((tolerance.exact or bool(only) or grave, error))
+    judged = [
+        replace(one, decides=one.decides and decides(one.path, one.role, record.artifacts))
+        for one in judged
+    ]
     return _weighed(judged, failed, exact=tolerance.exact, alone=bool(only))
 
 
@@ -86,7 +90,7 @@ def _weighed(
     alone: bool,
 ) -> tuple[tuple[ArtifactDrift, ...], tuple[str, ...]]:
     """Decide in spite of what could not be compared, or say that it cannot be decided."""
-    grave = [error for decides, error in failed if decides]
+    grave = [error for weighs, error in failed if weighs]
     drifted = any(
         one.difference.verdict >= Verdict.DRIFTED and (one.decides or exact) for one in judged
     )
@@ -101,11 +105,13 @@ def _weighed(
 
 
 def _pairs(
-    recorded: Sequence[Artifact], trained: Trained, *, alone: bool
+    recorded: Sequence[Artifact], trained: Trained, *, alone: bool, fits: bool
 ) -> list[tuple[Artifact | None, tuple[str, Role] | None]]:
     """Pair recorded artifacts with rebuilt ones by path, dates and the like masked."""
     old = {a.path: a for a in recorded}
     new = {o.path: o.role for o in trained.outputs}
+    if fits:  # else nobody saw what the recorded run trained
+        new.update({name: Role.WEIGHTS for name, _ in trained.effective.models})
     for role, path in ((Role.STDOUT, trained.stdout), (Role.STDERR, trained.stderr)):
         if path.exists() and path.stat().st_size:
             new[STREAMS[role]] = role
@@ -120,7 +126,8 @@ def _pairs(
 def _rebuilt_path(new: tuple[str, Role], room: Room, trained: Trained) -> Path:
     path, role = new
     streams = {Role.STDOUT: trained.stdout, Role.STDERR: trained.stderr}
-    return streams.get(role) or room.root / path
+    models = dict(trained.effective.models)
+    return streams.get(role) or models.get(path) or room.root / path
 
 
 def _same(

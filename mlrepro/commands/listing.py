@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlrepro.commands import recording, refs
-from mlrepro.manifest import Manifest, Role, Status
+from mlrepro.commands.deciding import decides
+from mlrepro.manifest import Manifest, Status
 from mlrepro.stores import ledger
 from mlrepro.stores.place import strict
 
@@ -67,7 +68,7 @@ def show(ref: str, *, start: Path | None = None) -> Manifest:
 
 
 def _row(record: Manifest) -> Row:
-    made = [a.path for a in record.artifacts if a.role in (Role.WEIGHTS, Role.METRICS)]
+    made = [a.path for a in record.artifacts if decides(a.path, a.role, record.artifacts)]
     return Row(
         id=record.id,
         name=record.run.name,

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mlrepro.capture import machine, variables
+from mlrepro.capture import libraries, machine, variables
 from mlrepro.cleanroom import interpreter, restore, training
 from mlrepro.cleanroom import room as rooms
 from mlrepro.cleanroom.room import Room
-from mlrepro.commands import codechanges, judging, packages, refs, trust
+from mlrepro.cleanroom.training import Trained
+from mlrepro.commands import causes, codechanges, judging, packages, refs, trust
 from mlrepro.commands.refs import Target
 from mlrepro.drift import Change, DriftReport, Tolerance, Verdict
 from mlrepro.errors import (
@@ -195,22 +196,46 @@ def _rebuilt(
         artifacts, uncompared = judging.judge(
             here, record, target.artifact, trained, room, how.tolerance, notify=notify
         )
+        environment = (
+            *interpreter.changes(record, had, chosen),
+            *machine.changes(record.platform, machine.platform()),
+        )
         report = DriftReport(
             run=record.id,
             name=record.run.name,
             artifacts=artifacts,
             code=_code_changes(here, record, room) if how.head else (),
-            environment=(
-                *interpreter.changes(record, had, chosen),
-                *machine.changes(record.platform, machine.platform()),
-            ),
+            environment=environment,
             inputs=restored.changes,
             notes=(*absent, *restored.notes, *trained.notes, *uncompared),
             seconds=trained.ended.seconds,
             recorded_seconds=record.run.seconds,
             room=str(room.folder) if how.keep_room else "",
         )
+        report = _explained(here, report, record, trained, notify)
     return _with_stdin(report, record)
+
+
+def _explained(
+    here: Place,
+    report: DriftReport,
+    record: Manifest,
+    trained: Trained,
+    notify: Callable[[str], None],
+) -> DriftReport:
+    """Say of a training that moved what was effective otherwise, and what may be the cause."""
+    if report.verdict is Verdict.IDENTICAL:
+        return report
+    was, now = causes.of_record(record), causes.of_training(trained, record)
+    suspects = causes.suspects(was, now, record) if report.verdict > Verdict.EQUIVALENT else ()
+    loaded = libraries.found(trained.observation.libraries)
+    native = causes.native(here, record, loaded, report.environment, notify=notify)
+    return replace(
+        report,
+        environment=(*report.environment, *native),
+        training=causes.changes(was, now),
+        notes=(*report.notes, *suspects),
+    )
 
 
 def _with_stdin(report: DriftReport, record: Manifest) -> DriftReport:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlrepro import manifest
 from mlrepro.errors import ManifestError, MlreproError, RefNotFoundError, StoreError
-from mlrepro.manifest import STREAMS, SUFFIX, Manifest
+from mlrepro.manifest import SUFFIX, Manifest, is_in_tree
 from mlrepro.stores import dvc, git, ledger
 from mlrepro.stores.place import Place, digest
 
@@ -87,7 +87,7 @@ def _here(here: Place, ref: str, start: Path | None) -> Target:
         raise RefNotFoundError(f"there is no manifest `{ref:.80}`")
     if stem.is_relative_to(here.root) and stem != here.root:
         name = stem.relative_to(here.root).as_posix()
-        if entry := ledger.with_artifact(here.repository, name):
+        if is_in_tree(name) and (entry := ledger.with_artifact(here.repository, name)):
             return Target(entry.manifest, name)
     return Target(_run(here, ref))
 
@@ -142,8 +142,5 @@ def _earlier_name(path: Path, record: Manifest) -> str:
         found = dvc.read_pointer(pointer).digest if _is_file(pointer) else digest(path)
     except (OSError, MlreproError):
         return ""
-    made = [a.path for a in record.artifacts if a.digest == found and a.path not in _PRINTED]
+    made = [a.path for a in record.artifacts if a.digest == found and is_in_tree(a.path)]
     return made[0] if len(made) == 1 else ""
-
-
-_PRINTED = frozenset(STREAMS.values())

@@ -16,11 +16,13 @@ from rich.table import Table
 from rich.text import Text
 
 from mlrepro.commands.diff import DiffReport
+from mlrepro.commands.inputlist import InputList
 from mlrepro.commands.listing import Row
 from mlrepro.commands.sharing import Shared
 from mlrepro.commands.verify import Finding, State, Verified
 from mlrepro.drift import ArtifactDrift, Change, Difference, DriftReport, Verdict
 from mlrepro.manifest import Input, Manifest, Source
+from mlrepro.present import inputtable
 
 _STYLES = {
     Verdict.IDENTICAL: "bold green",
@@ -78,6 +80,7 @@ def _drift(console: Console, report: DriftReport) -> None:
     _changes(console, "code", report.code)
     _changes(console, "environment", report.environment)
     _changes(console, "inputs", report.inputs)
+    _changes(console, "training", report.training)
     _artifacts(console, report.artifacts)
     for note in report.notes:
         _note(console, note)
@@ -95,7 +98,7 @@ def _drift(console: Console, report: DriftReport) -> None:
 
 def _diff(console: Console, report: DiffReport) -> None:
     console.print(_assemble((report.a, "bold"), " → ", (report.b, "bold")))
-    for title in ("code", "environment", "inputs", "params", "metrics"):
+    for title in ("code", "environment", "inputs", "params", "training", "metrics"):
         _changes(console, title, getattr(report, title))
     _artifacts(console, report.artifacts)
     for note in report.notes:
@@ -432,5 +435,6 @@ _WRITERS: Sequence[tuple[type, Any]] = (
     (DiffReport, _diff),
     (Manifest, _manifest),
     (Shared, _shared),
+    (InputList, inputtable.write),
     (tuple, _sequence),
 )

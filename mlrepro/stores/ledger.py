@@ -31,7 +31,7 @@ from mlrepro.errors import (
     ObjectNotFoundError,
     RefNotFoundError,
 )
-from mlrepro.manifest import STREAMS, Manifest
+from mlrepro.manifest import Manifest, is_in_tree
 from mlrepro.stores import git, ledgerindex, writers
 from mlrepro.stores.ledgerindex import Entry, Ledger
 from mlrepro.stores.ledgersync import Pending, fetch_code, pending, pull, push
@@ -218,7 +218,7 @@ def by_digest(repo: git.Repository) -> dict[str, tuple[str, str]]:
         digest: (entry.id, path)
         for entry in entries(repo)
         for path, digest in entry.artifacts
-        if path not in STREAMS.values() and digest not in _EMPTY
+        if digest not in _EMPTY and is_in_tree(path)
     }
 
 
