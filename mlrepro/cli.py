@@ -155,9 +155,6 @@ def run(
     from mlrepro.commands.run import run as start
     from mlrepro.present import outcome
 
-    if observer == "native":
-        _say("the native observer is not built yet: `auto` watches")
-        observer = "auto"
     options = Options(name, message, tuple(inputs), tuple(outputs), not no_keep, observer)
     result = start(command, options=options, notify=_say)
     # Nobody may read any more (`2>&1 | head -1`): the status is the command's own all the same.
@@ -323,13 +320,25 @@ def list_runs(
 @main.command(
     short_help="Show the record of a run.",
     epilog=_example(
-        "mlrepro show model.txt", "mlrepro show last --json", codes="0 listed · 2 usage"
+        "mlrepro show model.txt",
+        "mlrepro show --inputs model.txt",
+        "mlrepro show last --json",
+        codes="0 listed · 2 usage",
     ),
 )
 @click.argument("ref", default="last")
+@click.option(
+    "--inputs", "only_inputs", is_flag=True,
+    help="All that the run read: how each file was seen, and how far its digest is known.",
+)  # fmt: skip
 @_json
-def show(ref: str, as_json: bool) -> None:
+def show(ref: str, only_inputs: bool, as_json: bool) -> None:
     """Show the record of a run."""
+    if only_inputs:
+        from mlrepro.commands.inputlist import inputs
+
+        _print(inputs(ref, notify=_say), as_json=as_json)
+        return
     from mlrepro.commands.listing import show as command
 
     _print(command(ref), as_json=as_json)

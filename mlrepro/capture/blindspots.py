@@ -7,6 +7,16 @@ from collections.abc import Iterable
 _LOCAL = ("127.", "localhost", "::1", "0.0.0.0")  # noqa: S104  names to tell apart, nothing is bound
 _OWN_SOCKETS = ("pymp-", "/nscd/", "/.X11-unix/", "listener-", "/run/systemd/")
 
+_DECISIVE = (
+    *("was not seen", "is not seen", "are seen", "is not recorded", "are not known"),
+    *("could be watched", "the log was full", "not all of it could be written"),
+)
+
+
+def matters(sentence: str) -> bool:
+    """Say whether a blind spot may hide something that the result depends on."""
+    return sentence.endswith(_DECISIVE) or sentence.startswith("nothing of this run was observed")
+
 
 def network(connections: Iterable[str], names: Iterable[str]) -> list[str]:
     """Return a sentence for what other machines answered, and one for this machine's services.

@@ -6,8 +6,9 @@ import os
 import shlex
 from collections.abc import Iterator
 
+from mlrepro.capture import blindspots
 from mlrepro.commands.run import RunResult
-from mlrepro.manifest import Artifact, Kept, Role, Status
+from mlrepro.manifest import Artifact, Kept, Manifest, Role, Status
 
 
 def lines(result: RunResult) -> Iterator[str]:
@@ -33,8 +34,19 @@ def lines(result: RunResult) -> Iterator[str]:
         yield f"to keep the model: git add {dash}{shlex.join(names)}"
     for edit in record.code.edits if record.code else ():
         yield f"{edit.path} was edited while the run went on; {_LOADED.get(edit.loaded, '')}"
+    yield from _unseen(record)
     yield from recorded.warnings
     yield from result.troubles
+
+
+def _unseen(record: Manifest) -> Iterator[str]:
+    """Say in one line that something was not seen which the result may depend on."""
+    found = [sentence for sentence in record.blind_spots if blindspots.matters(sentence)]
+    if found:
+        count = f"{len(found)} blind spots" if len(found) > 1 else "1 blind spot"
+        more = " …" if len(found) > 1 else ""
+        hint = "" if len(found) == 1 else f" (mlrepro show --inputs {record.short})"
+        yield f"{count}: {found[0]}{more}{hint}"
 
 
 _LOADED = {
