@@ -7,15 +7,22 @@ from collections.abc import Iterable
 _LOCAL = ("127.", "localhost", "::1", "0.0.0.0")  # noqa: S104  names to tell apart, nothing is bound
 _OWN_SOCKETS = ("pymp-", "/nscd/", "/.X11-unix/", "listener-", "/run/systemd/")
 
-_DECISIVE = (
-    *("was not seen", "is not seen", "are seen", "is not recorded", "are not known"),
-    *("could be watched", "the log was full", "not all of it could be written"),
+_HIDES_FILES = (
+    *("was not seen", "is not seen", "are seen", "could be watched"),
+    *("the log was full", "not all of it could be written"),
 )
+_HIDES_BYTES = ("is not recorded", "are not known")
+_NOTHING = "nothing of this run was observed"
 
 
 def matters(sentence: str) -> bool:
     """Say whether a blind spot may hide something that the result depends on."""
-    return sentence.endswith(_DECISIVE) or sentence.startswith("nothing of this run was observed")
+    return hides_files(sentence) or sentence.endswith(_HIDES_BYTES)
+
+
+def hides_files(sentence: str) -> bool:
+    """Say whether files may have been read that are not among the inputs."""
+    return sentence.endswith(_HIDES_FILES) or sentence.startswith(_NOTHING)
 
 
 def network(connections: Iterable[str], names: Iterable[str]) -> list[str]:

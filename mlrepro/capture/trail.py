@@ -102,7 +102,11 @@ class Trail:
         spots = [
             *family.sentences(),
             *blindspots.network(processes.connections, processes.names),
-            *blindspots.appended(path for path in files.appended if path in both),
+            *blindspots.appended(
+                path.removeprefix(f"{files.territory.root}/")
+                for path in files.appended
+                if path in both
+            ),
             *blindspots.compiled(processes.compiled),
             *blindspots.incomplete(damaged=self.malformed, lost=self.lost),
         ]

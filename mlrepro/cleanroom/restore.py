@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from mlrepro import paths, plain
+from mlrepro.capture import blindspots
 from mlrepro.capture.untracked import is_secret
 from mlrepro.cleanroom.outside import Outside
 from mlrepro.cleanroom.room import Room
@@ -137,7 +138,9 @@ def restore(
     except (ManifestError, StoreError) as error:
         hint = error.hint if isinstance(error, StoreError) else ""
         raise RestoreError(f"run {record.short} cannot be restored: {error}", hint=hint) from error
-    notes = _pointers(here, record, room, {i.path for i in inputs}, notify=notify)
+    notes: Sequence[str] = ()
+    if not _all_was_seen(record):
+        notes = _pointers(here, record, room, {i.path for i in inputs}, notify=notify)
     moved = tuple(Change(one.path, str(one.digest), now) for one, now in changes if head)
     return Restored(inputs, binds, tuple(notes), moved)
 
@@ -319,6 +322,12 @@ def _make_folders(record: Manifest, root: Path, *, all_: bool) -> None:
         if not folder.resolve().is_relative_to(root.resolve()):
             raise ManifestError(f"{name!r:.80} leads out of the folder")
         folder.mkdir(parents=True, exist_ok=True)
+
+
+def _all_was_seen(record: Manifest) -> bool:
+    """Whether no file can have been read that is not among the inputs."""
+    native = "native" in record.observer.split("+")
+    return native and not any(map(blindspots.hides_files, record.blind_spots))
 
 
 def _pointers(

@@ -69,7 +69,7 @@ def write(console: Console, found: InputList) -> None:
     if found.listed:
         console.print(_text(f"listed: {_folders(found.listed)}"))
     for sentence in found.blind_spots:
-        console.print(_text(f"not seen: {sentence}"))
+        console.print(_text(f"blind spot: {sentence}"))
 
 
 def _cells(one: Input) -> dict[str, Text]:

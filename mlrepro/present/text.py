@@ -17,13 +17,11 @@ from rich.text import Text
 
 from mlrepro.commands.diff import DiffReport
 from mlrepro.commands.inputlist import InputList
-from mlrepro.commands.inputlist import InputList
 from mlrepro.commands.listing import Row
 from mlrepro.commands.sharing import Shared
 from mlrepro.commands.verify import Finding, State, Verified
 from mlrepro.drift import ArtifactDrift, Change, Difference, DriftReport, Verdict
 from mlrepro.manifest import Input, Manifest, Source
-from mlrepro.present import inputtable
 from mlrepro.present import inputtable
 
 _STYLES = {
