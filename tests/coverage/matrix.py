@@ -1,6 +1,8 @@
 """Matrix: which ways to read and write each observer sees; `python -m tests.coverage.matrix`.
 
 The exit status is 1 where an observer sees less than its target, or says what is not so.
+Of each way: what it does (R: it reads, W: it writes), and what of that was missed; whether a blind
+spot of the manifest names the miss.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from tests.coverage.case import Case
 from tests.coverage.cases import FAMILIES
 from tests.coverage.running import OBSERVERS, NotHereError, Outcome, Workshop, run
 
-TARGETS = {"native": {"R": 52, "W": 26}, "audit": {"R": 40, "W": 26}}
+TARGETS = {"native": {"R": 52, "W": 26}, "audit": {"R": 42, "W": 26}}
 """Of the 57, the reads that an observer must see, and the writes with the help of the scan."""
 
 _OF = {"R": 55, "W": 26}
@@ -61,9 +63,10 @@ def _pair(observer: str) -> tuple[str, str]:
 
 
 def _cell(outcome: Outcome) -> str:
+    sign = "~ " if outcome.guessed else ""
     if not outcome.missed:
-        return "seen"
-    return f"{outcome.missed} missed, {'named' if outcome.named else 'unnamed'}"
+        return f"{sign}seen"
+    return f"{sign}{outcome.missed} missed, {'named' if outcome.named else 'unnamed'}"
 
 
 def _scan_cell(case: Case, outcomes: Sequence[Outcome]) -> str:
@@ -99,7 +102,11 @@ def main() -> int:
     parser.add_argument("--observer", choices=OBSERVERS, action="append")
     observers = parser.parse_args().observer or OBSERVERS
     totals = Totals()
-    print(_LAYOUT.format("R: reads, W: writes; +: beyond the 57", "", "native", "audit", "scan"))
+    print(
+        _LAYOUT.format(
+            "+: beyond the 57; ~: guessed from a command line", "", "native", "audit", "scan"
+        )
+    )
     with tempfile.TemporaryDirectory() as folder:
         workshop = Workshop(Path(folder).resolve())
         for family, cases in FAMILIES.items():

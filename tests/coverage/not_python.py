@@ -86,14 +86,14 @@ assert libc.read(descriptor, ctypes.create_string_buffer(9), 9) == 9
 """
 
 
-def _program(name: str, language: str, source: str, **options) -> Case:
+def _program(name: str, language: str, source: str, *, audit: str = "RW", **options) -> Case:
     return Case(
         name,
         source,
         reads=("data.txt",),
         writes=("out.txt",),
         language=language,
-        missed={"audit": "RW"},
+        missed={"audit": audit},
         named={"audit": "the compiled program `"},
         **options,
     )
@@ -107,7 +107,7 @@ CASES = (
     _program("Rust", "rust", _RUST),
     _program("perl", "perl", _PERL),
     _program("node", "node", _NODE),
-    _program("cp", "command", "cp data.txt out.txt"),
+    _program("cp", "command", "cp data.txt out.txt", audit="W"),
     Case("ctypes calling open", _CTYPES, reads=("data.txt",), missed={"audit": "R"}),
     # Beyond the 57.
     _program(

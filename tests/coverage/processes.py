@@ -90,7 +90,7 @@ CASES = (
         """,
         reads=("data.txt",),
         writes=("out.txt",),
-        missed={"audit": "RW"},
+        missed={"audit": "W"},
         named={"audit": "only Python's reads are seen"},
     ),
     Case(

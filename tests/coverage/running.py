@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,6 +96,8 @@ class Outcome:
     ----------
     missed, missed_by_scan : str
         Which of ``R`` and ``W`` were not seen.
+    guessed : bool
+        Whether a read is only known from the command line of a program that was not watched.
     named : bool
         Whether a blind spot holds the words of the case.
     wrong : tuple of str
@@ -106,6 +109,7 @@ class Outcome:
 
     missed: str
     missed_by_scan: str
+    guessed: bool
     named: bool
     wrong: tuple[str, ...]
     refused: tuple[str, ...]
@@ -129,10 +133,22 @@ def run(case: Case, observer: str, workshop: Workshop, folder: Path) -> Outcome:
     logs = root / ".mlrepro"
     watcher = observers.choose(observer, log=logs / "log", root=root, command=command)
     scan = observers.choose("scan", log=logs / "scan", root=root, command=command)
-    variables = watcher.prepare(scan.prepare({**os.environ, "OMP_NUM_THREADS": "1"}))
+    with _inside(root):
+        variables = watcher.prepare(scan.prepare({**os.environ, "OMP_NUM_THREADS": "1"}))
     execute(case, command, root, variables)
     seen, changed = watcher.finish(), scan.finish()
     return _judge(case, observer, root, digests, seen, changed)
+
+
+@contextmanager
+def _inside(root: Path) -> Iterator[None]:
+    """Be where `mlrepro run` is: there it starts the command."""
+    before = Path.cwd()
+    os.chdir(root)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def lay_out(case: Case, root: Path, workshop: Workshop) -> dict[str, str]:
@@ -191,6 +207,7 @@ def _judge(
     return Outcome(
         missed="".join(kind for kind in missed if kind in case.kinds),
         missed_by_scan="R" * ("R" in case.kinds) + "W" * (not _all(case.writes, scanned)),
+        guessed=any(name in reads and reads[name].seen == "argument" for name in case.reads),
         named=bool(words) and any(words in spot for spot in seen.blind_spots),
         wrong=(
             *_surplus(case, reads, writes),
@@ -212,8 +229,9 @@ def _all(patterns: tuple[str, ...], names: list[str]) -> bool:
 def _surplus(case: Case, reads: dict[str, Read], writes: list[str]) -> Iterator[str]:
     """Name what was no input or output: a file that nobody read, a temporary name."""
     scripts = {*_SCRIPTS.values()}
-    for name in sorted(reads.keys() - set(case.reads) - scripts):
-        yield f"{name} was read, says the observer"
+    for name, read in sorted(reads.items()):
+        if name not in (*case.reads, *scripts) and read.seen not in ("program", "library"):
+            yield f"{name} was read, says the observer"
     for name in writes:
         if not any(fnmatch.fnmatch(name, pattern) for pattern in case.writes):
             yield f"{name} was written, says the observer"

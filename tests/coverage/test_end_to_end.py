@@ -49,7 +49,7 @@ def test_the_manifest_names_what_a_program_reads_and_writes(case: Case, workshop
 
     record = last(project)
     observer = observer_of(record.observer)
-    inputs = {one.path: one for one in record.inputs}
+    inputs = {one.path: one for one in record.inputs if one.seen != "program"}
     missed = case.missed.get(observer, "")
     if "R" not in missed:
         assert inputs.keys() == digests.keys()
