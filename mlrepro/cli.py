@@ -322,6 +322,7 @@ def list_runs(
     epilog=_example(
         "mlrepro show model.txt",
         "mlrepro show --inputs model.txt",
+        "mlrepro show --fits model.txt",
         "mlrepro show last --json",
         codes="0 listed · 2 usage",
     ),
@@ -331,9 +332,20 @@ def list_runs(
     "--inputs", "only_inputs", is_flag=True,
     help="All that the run read: how each file was seen, and how far its digest is known.",
 )  # fmt: skip
+@click.option(
+    "--fits", "only_fits", is_flag=True,
+    help="All that the run trained: every parameter in effect, and the history of the scores.",
+)  # fmt: skip
 @_json
-def show(ref: str, only_inputs: bool, as_json: bool) -> None:
+def show(ref: str, only_inputs: bool, only_fits: bool, as_json: bool) -> None:
     """Show the record of a run."""
+    if only_inputs and only_fits:
+        raise click.UsageError("--inputs and --fits do not go together")
+    if only_fits:
+        from mlrepro.commands.fitlist import fits
+
+        _print(fits(ref, notify=_say), as_json=as_json)
+        return
     if only_inputs:
         from mlrepro.commands.inputlist import inputs
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mlrepro.capture import blindspots
 from mlrepro.commands.run import RunResult
-from mlrepro.manifest import Artifact, Kept, Manifest, Role, Status
+from mlrepro.manifest import Artifact, Fit, Kept, Manifest, Role, Status, is_in_tree
 
 
 def lines(result: RunResult) -> Iterator[str]:
@@ -22,8 +22,10 @@ def lines(result: RunResult) -> Iterator[str]:
     if recorded.in_ledger:
         status = "" if record.run.status is Status.COMPLETED else f", {record.run.status.value}"
         yield f"recorded run {record.short}{name}{status}"
+    yield from _unsaved(record)
     for artifact in record.artifacts:
-        if artifact.role is Role.WEIGHTS and artifact.kept is Kept.LEDGER:
+        in_ledger = artifact.kept is Kept.LEDGER and is_in_tree(artifact.path)
+        if artifact.role is Role.WEIGHTS and in_ledger:
             yield _only_in_ledger(artifact, record.short, recorded.reasons.get(artifact.path, ""))
     # As the user's shell names them, who may stand in a folder of the project.
     names = [os.path.relpath(name, record.run.directory or ".") for name in recorded.kept]
@@ -34,9 +36,28 @@ def lines(result: RunResult) -> Iterator[str]:
         yield f"to keep the model: git add {dash}{shlex.join(names)}"
     for edit in record.code.edits if record.code else ():
         yield f"{edit.path} was edited while the run went on; {_LOADED.get(edit.loaded, '')}"
+    yield from _ignored(record.fits)
     yield from _unseen(record)
     yield from recorded.warnings
     yield from result.troubles
+
+
+def _unsaved(record: Manifest) -> Iterator[str]:
+    """Say that a model is kept which the program let go, where it is all that the run left."""
+    weights = [a.path for a in record.artifacts if a.role is Role.WEIGHTS]
+    if weights and not any(map(is_in_tree, weights)):
+        what = "a model that was" if len(weights) == 1 else f"{len(weights)} models that were"
+        yield f"the ledger keeps {what} trained and not saved: {', '.join(weights)}"
+
+
+def _ignored(fits: Iterable[Fit]) -> Iterator[str]:
+    """Name what was passed to a library and is unknown to it: users want to know at once."""
+    found: dict[str, dict[str, None]] = {}
+    for fit in fits:
+        if fit.ignored:
+            found.setdefault(fit.call, {}).update(dict.fromkeys(fit.ignored))
+    for call, names in found.items():
+        yield f"{call} ignored: {', '.join(names)} (unknown parameter{'s' * (len(names) > 1)})"
 
 
 def _unseen(record: Manifest) -> Iterator[str]:

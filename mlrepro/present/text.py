@@ -16,13 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from mlrepro.commands.diff import DiffReport
+from mlrepro.commands.fitlist import FitList
 from mlrepro.commands.inputlist import InputList
 from mlrepro.commands.listing import Row
 from mlrepro.commands.sharing import Shared
 from mlrepro.commands.verify import Finding, State, Verified
 from mlrepro.drift import ArtifactDrift, Change, Difference, DriftReport, Verdict
 from mlrepro.manifest import Input, Manifest, Source
-from mlrepro.present import inputtable
+from mlrepro.present import fittable, inputtable
 
 _STYLES = {
     Verdict.IDENTICAL: "bold green",
@@ -261,6 +262,7 @@ def _manifest(console: Console, record: Manifest) -> None:
         "made",
         ((a.path, a.role.value, a.kept.value, str(a.digest)) for a in record.artifacts),
     )
+    fittable.write_shown(console, record)
     _inputs(console, record.inputs)
     _files(console, "built upon", ((p.path, p.run[:12], "", "") for p in record.parents))
     if record.blind_spots:
@@ -436,5 +438,6 @@ _WRITERS: Sequence[tuple[type, Any]] = (
     (Manifest, _manifest),
     (Shared, _shared),
     (InputList, inputtable.write),
+    (FitList, fittable.write),
     (tuple, _sequence),
 )
