@@ -1,74 +1,9 @@
-"""Boosters: what LightGBM's and XGBoost's fits have in common: rounds, parameters, data."""
-
-import sys
+"""Boosters: what became of parameters, and what data was, as LightGBM's and XGBoost's fits tell."""
 
 BUDGETS = ("time_budget", "timeout", "max_time", "time_limit", "max_runtime")
 """Parameters that let the clock end a training."""
 
 _MOST_ELEMENTS = 100
-
-
-class Tally:
-    """What happens to the boosters of one fit, as the library improves and evaluates them."""
-
-    __slots__ = ("boosters", "first", "holds", "stop", "told")
-
-    def __init__(self, holds=False, **told):
-        self.boosters = {}  # id → _Course
-        self.first = None
-        self.holds = holds  # `cv` gives its boosters to nobody
-        self.stop = ""
-        self.told = told
-
-    def updated(self, booster, finished):
-        """Note one round; `finished` says that it improved nothing."""
-        course = self._course(booster)
-        if self.holds and self.first is None:
-            self.first = booster
-        course.run += 1
-        course.improved += not finished
-        course.finished = bool(finished)
-
-    def evaluated(self, booster, results):
-        """Note scores: pairs of ``<data> <metric>`` and value."""
-        course = self._course(booster)
-        for name, value in results:
-            # By rounds: a callback of the user's may evaluate the same round once more.
-            course.history.setdefault(name, {})[course.run] = value
-
-    def _course(self, booster):
-        course = self.boosters.get(id(booster))
-        if course is None:
-            course = self.boosters[id(booster)] = _Course()
-        return course
-
-    def of(self, booster):
-        """Return the course of one booster; the longest where it is not known which."""
-        course = self.boosters.get(id(booster))
-        if course is None:
-            courses = self.boosters.values()
-            course = max(courses, key=lambda one: one.run) if courses else _Course()
-        return course
-
-
-class _Course:
-    """Rounds and scores of one booster."""
-
-    __slots__ = ("finished", "history", "improved", "run")
-
-    def __init__(self):
-        self.run = self.improved = 0
-        self.finished = False
-        self.history = {}
-
-    def scores(self):
-        """Return ``<data> <metric>`` → all values."""
-        return {name: list(values.values()) for name, values in self.history.items()}
-
-
-def last(history):
-    """Return the last value of each series."""
-    return {name: values[-1] for name, values in history.items() if values}
 
 
 def argument(function, name, position, args, kwargs):
@@ -283,30 +218,3 @@ def budget(*passed):
             if value is not None and value is not False:
                 return "%s=%s" % (name, plain(value))
     return ""
-
-
-def copied_by():
-    """Whether what calls the caller's caller copies a model instead of saving it.
-
-    The library itself (``deepcopy``, its plots), or what sends objects to another process.
-    """
-    frame = sys._getframe(2)
-    first = frame.f_globals.get("__name__", "")
-    if first.partition(".")[0] in ("lightgbm", "xgboost"):
-        return True
-    for _ in range(4):
-        if frame is None:
-            return False
-        if frame.f_globals.get("__name__", "").startswith(_SENDERS):
-            return True
-        frame = frame.f_back
-    return False
-
-
-_SENDERS = (
-    "multiprocessing.",
-    "joblib.externals.",
-    "joblib.hashing",
-    "concurrent.",
-    "distributed.",
-)

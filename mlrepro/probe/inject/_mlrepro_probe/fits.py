@@ -10,19 +10,10 @@ import sys
 from _thread import _local, get_ident  # `threading` takes a ms of each process's start
 from time import perf_counter
 
+from .asking import as_json, forget, unseen
+
 MOST_DETAILED = 50
 """Fits of one process that are described in full; of later ones the long ones and a few more."""
-
-
-def unseen(function):
-    """Take the function's frame out of what `warnings` counts.
-
-    A library that warns of its caller would name this file: the frames of `importlib` are skipped,
-    and are known by these words in their file's name.
-    """
-    name = "<frozen importlib._bootstrap: mlrepro>"
-    function.__code__ = function.__code__.replace(co_filename=name)
-    return function
 
 
 class Fits:
@@ -35,11 +26,14 @@ class Fits:
         self.ids = {}  # id of a model object → id of its fit, weak reference
         self.kept = None
         self._start()
+        threads = sys.modules.get("threading")
+        if threads is not None:  # this one may have imported the library
+            self.main = threads.main_thread().ident
         os.register_at_fork(after_in_child=self._start)
         facts.LAST.append(self.close)
 
     def _start(self):
-        self.main = get_ident()  # the thread that started the interpreter, or the one that forked
+        self.main = get_ident()  # the thread in which searches start, or the one that forked
         self.local = _local()
         self.searching = None  # calls inside the outermost one of that thread
         self.count = 0
@@ -68,60 +62,62 @@ class Fits:
             return function
         from functools import wraps
 
-        watched = _Watched(self, call, function, describer)
+        begin = _Watched(self, call, describer)
 
         @wraps(function)
         @unseen
         def fit(*args, **kwargs):
-            return watched(args, kwargs)
+            one = begin(args, kwargs)
+            if one is None:
+                return function(*args, **kwargs)
+            try:
+                result = function(*args, **kwargs)
+            except BaseException as error:
+                one.failed(error)
+                raise
+            one.ended(result)
+            return result
 
         fit._mlrepro = True
         return fit
 
-    @unseen
-    def _each(self, call, function, describer, args, kwargs):
+    def begin(self, call, describer, args, kwargs):
+        """A watched call begins in this thread; what is returned is told how it ended."""
         local = self.local
         outer = getattr(local, "outer", None)
         if outer is None and get_ident() != self.main:
             outer = self.searching  # a thread of the search's, as joblib's
         if outer is None:
-            return self._outermost(call, function, describer, args, kwargs)
-        learner, before = _learner(call, args), getattr(local, "learner", None)
-        own, local.outer = getattr(local, "outer", None), outer
-        if learner is None or learner is not before:  # else it is `super().fit`
+            return self._outermost(call, describer, args, kwargs)
+        one = _Inner(local, _learner(call, args))
+        if one.learner is None or one.learner is not one.before[1]:  # else it is `super().fit`
             name = _name(call, args, kwargs)
             outer[name] = outer.get(name, 0) + 1
-        local.learner = learner
-        try:
-            return function(*args, **kwargs)
-        finally:
-            local.learner, local.outer = before, own
+        local.outer, local.learner = outer, one.learner
+        return one
 
-    @unseen
-    def _outermost(self, call, function, describer, args, kwargs):
+    def _outermost(self, call, describer, args, kwargs):
         local = self.local
-        local.outer = inside = {}
+        self.count += 1
+        one = _Outer(self, self.count, describer, args, kwargs)
+        local.outer = one.record["inside"] = inside = {}
         local.learner = _learner(call, args)
         if get_ident() == self.main:
             self.searching = inside
-        self.count += 1
-        one = _One(self.count, describer)
-        self._before(one, _name(call, args, kwargs), args, kwargs)
-        result = None
-        began = perf_counter()
         try:
-            result = function(*args, **kwargs)
-            return result
-        except BaseException as error:
-            one.record["failed"] = error.__class__.__name__
+            self._before(one, _name(call, args, kwargs), args, kwargs)
+        except BaseException:
+            self.leave(inside)
             raise
-        finally:
-            one.record["seconds"] = round(perf_counter() - began, 6)
-            local.outer = local.learner = local.state = None
-            if self.searching is inside:
-                self.searching = None
-            one.record["inside"] = inside
-            self._after(one, result, args, kwargs)
+        one.began = perf_counter()
+        return one
+
+    def leave(self, inside):
+        """The outermost call of this thread has ended."""
+        local = self.local
+        local.outer = local.learner = local.state = None
+        if self.searching is inside:
+            self.searching = None
 
     def _before(self, one, name, args, kwargs):
         self.local.state = None
@@ -138,16 +134,20 @@ class Fits:
         except Exception as error:
             forget(error)
 
-    def _after(self, one, result, args, kwargs):
-        from . import models, randomness
+    def after(self, one, result):
+        """Describe and write a call that has ended."""
+        from . import models
 
         record = one.record
         detailed = models.is_told(one.number, record["seconds"], MOST_DETAILED)
         try:
             if "entry" in record:
+                from . import randomness
+
                 record["exit"] = randomness.states()
             if "failed" not in record:
-                record.update(one.describer.after(one.state, result, args, kwargs, detailed))
+                after = one.describer.after
+                record.update(after(one.state, result, one.args, one.kwargs, detailed))
             elif hasattr(one.describer, "failed"):
                 record.update(one.describer.failed(one.state))
         except Exception as error:
@@ -170,7 +170,7 @@ class Fits:
         except Exception as error:
             forget(error)
         try:
-            self.log.write(b"f", _json(record))
+            self.log.write(b"f", as_json(record))
         except Exception as error:
             forget(error)
 
@@ -208,8 +208,7 @@ class Fits:
         one = self.by_hand.get(id(model))
         if one is None:
             self.count += 1
-            one = self.by_hand[id(model)] = _One(self.count, describer, _reference(model))
-            one.began = perf_counter()
+            one = self.by_hand[id(model)] = _Loop(self.count, describer, model)
             self._before(one, call, (model,), {})
             self.local.state = None
             self.made(model, one.identity)
@@ -250,48 +249,61 @@ _MOST_KNOWN = 1000
 class _One:
     """A fit that goes on."""
 
-    __slots__ = (
-        "began",
-        "describer",
-        "identity",
-        "number",
-        "record",
-        "reference",
-        "seconds",
-        "state",
-    )
-
-    def __init__(self, number, describer, reference=None):
+    def __init__(self, number, describer):
         self.number = number
         self.identity = "%d-%d" % (os.getpid(), number)
         self.describer = describer
         self.record = {}
-        self.reference = reference
         self.state = None
 
 
-def forget(error):
-    """Forget an error of ours or of a library that was asked; a signal handler's goes on."""
-    signal = sys.modules.get("signal")
-    if signal is None:
-        return
-    codes = {_code(signal.getsignal(number)) for number in range(1, signal.NSIG)}
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code in codes:
-            raise error
-        trace = trace.tb_next
+class _Loop(_One):
+    """A model that the program improves itself."""
+
+    def __init__(self, number, describer, model):
+        super().__init__(number, describer)
+        self.reference = _reference(model)
+        self.began = perf_counter()
+        self.seconds = 0.0
 
 
-def _code(handler):
-    if handler is None or handler.__class__.__name__ in ("Handlers", "builtin_function_or_method"):
-        return None
-    called = vars(type(handler)).get("__call__")
-    for one in (handler, getattr(handler, "func", None), called):
-        code = getattr(one, "__code__", None)
-        if code is not None:
-            return code
-    return None
+class _Outer(_One):
+    """The outermost call of its thread."""
+
+    def __init__(self, fits, number, describer, args, kwargs):
+        super().__init__(number, describer)
+        self.fits = fits
+        self.args = args
+        self.kwargs = kwargs
+        self.began = 0.0
+
+    def failed(self, error):
+        """It has raised."""
+        self.record["failed"] = error.__class__.__name__
+        self.ended(None)
+
+    def ended(self, result):
+        """It has returned."""
+        self.record["seconds"] = round(perf_counter() - self.began, 6)
+        self.fits.leave(self.record["inside"])
+        self.fits.after(self, result)
+
+
+class _Inner:
+    """A call inside another one, which was counted already."""
+
+    __slots__ = ("before", "learner", "local")
+
+    def __init__(self, local, learner):
+        self.local = local
+        self.learner = learner
+        self.before = getattr(local, "outer", None), getattr(local, "learner", None)
+
+    def ended(self, _):
+        """Put back what the call around it had."""
+        self.local.outer, self.local.learner = self.before
+
+    failed = ended
 
 
 def _learner(call, args):
@@ -309,30 +321,6 @@ def _name(call, args, kwargs):
         return "fit"
 
 
-def _json(record):
-    import json
-
-    try:
-        return json.dumps(record, default=_word, skipkeys=True)
-    except (ValueError, RecursionError):  # a value that holds itself
-        short = {name: value for name, value in record.items() if name not in _OF_THE_PROGRAM}
-        return json.dumps(short, default=_word, skipkeys=True)
-
-
-_OF_THE_PROGRAM = ("params", "resolved")
-
-
-def _word(value):
-    """Write a value that JSON cannot hold; what says where it lies in memory is left out."""
-    name = getattr(value, "__qualname__", None)
-    if name is not None:
-        return name
-    number = getattr(value, "item", None)
-    if number is not None and getattr(value, "shape", None) == ():
-        return number()
-    return str(value)[:300].partition(" at 0x")[0]
-
-
 def _reference(model):
     """Return a weak reference: the id of a model that is gone may be another object's."""
     from weakref import ref
@@ -344,26 +332,18 @@ def _reference(model):
 
 
 class _Watched:
-    """A function and its watcher; in a class that is pickled by its content, the function alone."""
+    """The watch over a function; in a class that is pickled by its content, none."""
 
-    __slots__ = ("given", "watch")
+    __slots__ = ("begin", "call", "describer")
 
-    def __init__(self, fits, *given):
-        self.watch = fits._each
-        self.given = given
+    def __init__(self, fits, call, describer):
+        self.begin = fits.begin
+        self.call = call
+        self.describer = describer
 
-    @unseen
     def __call__(self, args, kwargs):
-        return self.watch(*self.given, args, kwargs)
+        return self.begin(self.call, self.describer, args, kwargs)
 
     def __reduce__(self):
-        from functools import partial
-
-        return partial, (_Plain(), self.given[1])
-
-
-class _Plain:
-    """Is a lambda where it arrives: nothing there needs this package."""
-
-    def __reduce__(self):
-        return eval, ("lambda function, args, kwargs: function(*args, **kwargs)",)
+        # Nothing needs this package where it arrives.
+        return eval, ("lambda args, kwargs: None",)

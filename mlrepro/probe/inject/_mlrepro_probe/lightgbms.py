@@ -3,8 +3,8 @@
 import sys
 from functools import wraps
 
-from . import boosters
-from .fits import forget, unseen
+from . import boosters, courses
+from .asking import unseen
 from .models import LARGEST
 
 _BYTES_OF_A_TREE = 31 * 120  # of the usual 31 leaves
@@ -25,24 +25,23 @@ def patch(module, fits):
 
 
 def _patch_basic(module, fits):
-    booster = module.Booster
-    library = _Library(module)
-    by_hand = _ByHand(fits, library)
-    for name, make in (
-        ("update", by_hand.update),
-        ("eval_train", by_hand.evaluation),
-        ("eval_valid", by_hand.evaluation),
-        ("save_model", by_hand.saving),
-        ("model_to_string", by_hand.copying),
-        ("dump_model", by_hand.copying),
-        ("__getstate__", by_hand.copying),
-        ("__del__", by_hand.end),
-    ):
-        original = vars(booster).get(name)
-        if original is not None and not hasattr(original, "_mlrepro"):
-            watched = wraps(original)(unseen(make(original)))
-            watched._mlrepro = True
-            setattr(booster, name, watched)
+    by_hand = _ByHand(fits, _Library(module))
+    watch = courses.Methods(fits, "lightgbm.Booster.update", by_hand)
+    watch.patch(
+        module.Booster,
+        update=watch.update(lambda finished, _: finished),
+        eval_train=watch.evaluation(_results),
+        eval_valid=watch.evaluation(_results),
+        save_model=watch.saving,
+        model_to_string=watch.copying,
+        dump_model=watch.copying,
+        __getstate__=watch.copying,
+        __del__=watch.end,
+    )
+
+
+def _results(results):
+    return [("%s %s" % one[:2], one[2]) for one in results]
 
 
 def _patch_callback(module, fits):
@@ -55,7 +54,7 @@ def _patch_callback(module, fits):
     def __init__(self, *args, **kwargs):
         original(self, *args, **kwargs)
         tally = getattr(fits.local, "state", None)
-        if tally.__class__ is boosters.Tally:
+        if tally.__class__ is courses.Tally:
             ours = sys._getframe(1).f_globals.get("__name__") == "lightgbm.callback"
             tally.stop = "early stopping" if ours else "a callback"
 
@@ -130,7 +129,7 @@ class _Describer:
         """Say how far a training came that an error ended."""
         course = tally.of(None)
         rounds = {"asked": tally.told["asked"], "trained": course.run, "stopped_by": "an error"}
-        return {"rounds": rounds, **self._plainly(tally), **_scored(course)}
+        return {"rounds": rounds, **self._plainly(tally), **courses.scored(course)}
 
     def _plainly(self, tally):
         """What costs microseconds: parameters as they were passed, data by its shapes."""
@@ -140,7 +139,7 @@ class _Describer:
     def _fields(self, tally, booster, detailed):
         course = tally.of(booster)
         kept = _best(booster) or booster.current_iteration()
-        fields = {"rounds": _rounds(tally, course, kept), **_scored(course)}
+        fields = {"rounds": courses.rounds(tally, course, kept), **courses.scored(course)}
         fields.update(self._in_effect(tally, booster) if detailed else self._plainly(tally))
         return {**fields, **_text(booster, tally.told["passed"])}
 
@@ -180,7 +179,7 @@ class _Engine(_Describer):
                     "num_boost_round": "%s=%s of `params` took effect" % limits[0]
                 }
         told["data"] = _data(given, call)
-        state = boosters.Tally(holds=call == "lightgbm.cv", **told)
+        state = courses.Tally(holds=call == "lightgbm.cv", **told)
         budget = boosters.budget(passed)
         return {"state": state, "budget": budget} if budget else {"state": state}
 
@@ -194,7 +193,7 @@ class _Engine(_Describer):
         history = {k: list(v) for k, v in result.items() if v.__class__ is list}
         course = tally.of(None)
         kept = max(map(len, history.values())) if history else course.run
-        fields = {"rounds": _rounds(tally, course, kept), "scores": boosters.last(history)}
+        fields = {"rounds": courses.rounds(tally, course, kept), "scores": courses.last(history)}
         if detailed and tally.first is not None:
             fields.update(self._in_effect(tally, tally.first))
         else:
@@ -204,26 +203,9 @@ class _Engine(_Describer):
         return fields
 
 
-def _rounds(tally, course, kept):
-    asked = tally.told["asked"]
-    stop = tally.stop
-    if course.finished and not stop:
-        stop = "no more gain"
-    elif asked is not None and course.run >= asked:
-        stop = "rounds"
-    # The first round leaves a constant tree where nothing can be gained.
-    trained = course.run if stop != "no more gain" else max(course.improved, min(course.run, 1))
-    return {"asked": asked, "trained": trained, "kept": kept, "stopped_by": stop}
-
-
 def _best(booster):
     best = getattr(booster, "best_iteration", None)
     return best if best is not None and best > 0 else 0
-
-
-def _scored(course):
-    history = course.scores()
-    return {"scores": boosters.last(history), "history": history} if history else {}
 
 
 def _text(booster, passed):
@@ -329,81 +311,7 @@ def _categorical(one):
 
 
 class _ByHand(_Describer):
-    """The methods of a booster, as the library calls them in a fit and the program outside one."""
-
-    def update(self, original):
-        """Count a round."""
-        fits = self.fits
-
-        def update(booster, *args, **kwargs):
-            finished = original(booster, *args, **kwargs)
-            try:
-                tally = self._tally(booster)
-                if tally is None and getattr(fits.local, "outer", None) is None:
-                    tally = fits.improved("lightgbm.Booster.update", booster, self)
-                if tally is not None:
-                    tally.updated(booster, finished)
-            except Exception as error:
-                forget(error)
-            return finished
-
-        return update
-
-    def _tally(self, booster):
-        tally = getattr(self.fits.local, "state", None)
-        if tally.__class__ is boosters.Tally:
-            return tally
-        one = self.fits.by_hand.get(id(booster))
-        return one.state if one is not None else None
-
-    def evaluation(self, original):
-        """Note scores that were computed anyway."""
-
-        def evaluate(booster, *args, **kwargs):
-            results = original(booster, *args, **kwargs)
-            try:
-                tally = self._tally(booster)
-                if tally is not None:
-                    tally.evaluated(booster, [("%s %s" % one[:2], one[2]) for one in results])
-            except Exception as error:
-                forget(error)
-            return results
-
-        return evaluate
-
-    def saving(self, original):
-        """Note that a model is saved."""
-        fits = self.fits
-
-        def save(booster, *args, **kwargs):
-            result = original(booster, *args, **kwargs)
-            fits.saved(booster)
-            return result
-
-        return save
-
-    def copying(self, original):
-        """Note that a model is serialised, unless it is only copied."""
-        fits = self.fits
-
-        def copy(booster, *args, **kwargs):
-            result = original(booster, *args, **kwargs)
-            if id(booster) in fits.ids and not boosters.copied_by():
-                fits.saved(booster)
-            return result
-
-        return copy
-
-    def end(self, original):
-        """Describe a booster that the program improved itself, before it goes."""
-        fits = self.fits
-
-        def __del__(booster):
-            if fits.by_hand:
-                fits.gone(booster)
-            original(booster)
-
-        return __del__
+    """Loops over `update` outside any fit."""
 
     def before(self, call, args, kwargs):
         """Note what is known after the first round."""
@@ -411,7 +319,7 @@ class _ByHand(_Describer):
         train_set = getattr(booster, "train_set", None)
         told = {"passed": dict(booster.params or {}), "asked": None}
         told.update(data=[_dataset("train", train_set)])
-        return {"state": boosters.Tally(**told)}
+        return {"state": courses.Tally(**told)}
 
     def gone(self, tally, booster):
         """Ask the model."""
@@ -436,7 +344,7 @@ class _Estimator(_Describer):
         limits.sort(key=lambda one: one[0] == "n_estimators")  # which counts least
         asked = limits[0][1] if limits else getattr(model, "n_estimators", None)
         data = boosters.given_data(given)
-        state = boosters.Tally(passed=passed, asked=asked, data=data)
+        state = courses.Tally(passed=passed, asked=asked, data=data)
         budget = boosters.budget(passed)
         return {"state": state, "budget": budget} if budget else {"state": state}
 

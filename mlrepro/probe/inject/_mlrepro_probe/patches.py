@@ -16,6 +16,10 @@ FITS = {
     "random": "randomness",
     "sklearn.base": "estimators",
     "torch": "networks",
+    "xgboost.callback": "xgboosts",
+    "xgboost.core": "xgboosts",
+    "xgboost.sklearn": "xgboosts",
+    "xgboost.training": "xgboosts",
 }
 
 

@@ -1,0 +1,314 @@
+"""Xgboosts: what was in effect in XGBoost's `train`, `cv`, `fit`, and loops over `update`."""
+
+import ctypes
+import sys
+from functools import wraps
+
+from . import boosters, courses
+from .asking import unseen
+from .models import LARGEST
+
+# The name in the library's own source; its configuration tells a value by both names.
+_ALIASES = {
+    "alpha": "reg_alpha",
+    "eta": "learning_rate",
+    "gamma": "min_split_loss",
+    "lambda": "reg_lambda",
+    "n_jobs": "nthread",
+    "random_state": "seed",
+}
+# Their values have other names too, or are told in other places of the configuration.
+_OWN_NAMES = ("booster", "eval_metric", "objective", "updater")
+# Known to the library, and no part of a booster's configuration.
+_ELSEWHERE = ("eval_metric", "use_rmm", "verbosity")
+# Of the scikit-learn interface alone.
+_OF_SKLEARN = (
+    "callbacks",
+    "early_stopping_rounds",
+    "enable_categorical",
+    "feature_types",
+    "feature_weights",
+    "importance_type",
+    "missing",
+    "n_estimators",
+    "use_label_encoder",
+)
+_BYTES_OF_A_NODE = 120
+
+
+def patch(module, fits):
+    """Watch what a module of XGBoost trains, when it has just been executed."""
+    {
+        "xgboost.callback": _patch_callback,
+        "xgboost.core": _patch_core,
+        "xgboost.sklearn": _patch_sklearn,
+        "xgboost.training": _patch_training,
+    }[module.__name__](module, fits)
+
+
+def _patch_core(module, fits):
+    watch = courses.Methods(fits, "xgboost.Booster.update", _ByHand(module))
+    watch.patch(
+        module.Booster,
+        update=watch.update(_is_round),
+        boost=watch.update(_is_round),
+        eval_set=watch.evaluation(_results),
+        save_model=watch.saving,
+        save_raw=watch.copying,
+        dump_model=watch.copying,
+        get_dump=watch.copying,
+        __getstate__=watch.copying,
+        __del__=watch.end,
+    )
+
+
+def _is_round(_, caller):
+    """`update` calls `boost` for an objective of the user's: one round."""
+    return None if caller.f_globals.get("__name__") == "xgboost.core" else False
+
+
+def _results(text):
+    """Read ``[0]\\ttrain-rmse:0.28\\ttest-rmse:0.31``, as the library's own callbacks do."""
+    for part in text.split()[1:]:
+        name, _, value = part.rpartition(":")
+        yield name.replace("-", " ", 1), float(value)
+
+
+def _patch_callback(module, fits):
+    """Learn who ends a training early: the library's own early stopping, or a callback."""
+    kind = module.EarlyStopping
+    original = kind.after_iteration
+
+    @wraps(original)
+    @unseen
+    def after_iteration(self, *args, **kwargs):
+        stops = original(self, *args, **kwargs)
+        tally = getattr(fits.local, "state", None)
+        if stops and tally.__class__ is courses.Tally:
+            tally.stop = "early stopping"
+        return stops
+
+    kind.after_iteration = after_iteration
+
+
+def _patch_training(module, fits):
+    core = sys.modules["xgboost.core"]
+    for name in ("train", "cv"):
+        original = getattr(module, name)
+        describer = _Training(core, original)
+        setattr(module, name, fits.watch("xgboost." + name, original, describer))
+
+
+def _patch_sklearn(module, fits):
+    core = sys.modules["xgboost.core"]
+    for kind in tuple(vars(module).values()):
+        if isinstance(kind, type) and issubclass(kind, module.XGBModel):
+            original = vars(kind).get("fit")
+            if original is not None:
+                kind.fit = fits.watch(_method, original, _Estimator(core, original))
+
+
+def _method(estimator, *_args, **_kwargs):
+    return type(estimator).__name__ + ".fit"
+
+
+class _Describer:
+    """What the three ways to train have in common."""
+
+    def __init__(self, core, function=None):
+        self.core = core
+        self.function = getattr(function, "__wrapped__", function)  # below a decorator of theirs
+
+    def failed(self, tally):
+        """Say how far a training came that an error ended."""
+        course = tally.of(None)
+        rounds = {"asked": tally.told["asked"], "trained": course.run, "stopped_by": "an error"}
+        return {"rounds": rounds, **self._plainly(tally), **courses.scored(course)}
+
+    def _plainly(self, tally):
+        """What costs microseconds: parameters as they were passed, data by its shapes."""
+        passed = {name: value for name, value in tally.told["passed"].items() if value is not None}
+        return {"params": boosters.plain(passed), "data": tally.told["data"]}
+
+    def _fields(self, tally, booster, kept, detailed):
+        course = tally.of(booster)
+        fields = {"rounds": courses.rounds(tally, course, kept), **courses.scored(course)}
+        fields.update(self._in_effect(tally, booster) if detailed else self._plainly(tally))
+        return {**fields, **self._text(booster, fields.get("resolved"))}
+
+    def _in_effect(self, tally, booster):
+        found, passed = resolved(booster), tally.told["passed"]
+        mains = {name: _ALIASES.get(name, name) for name in (*found, *_ALIASES)}
+        mains.update((name, name) for name in _ELSEWHERE + _OF_SKLEARN)
+        fields = boosters.parameters(passed, mains, found, _OWN_NAMES)
+        fields.update(resolved=found, data=tally.told["data"], threads=self._threads(found))
+        return fields
+
+    def _threads(self, found):
+        asked = int(found.get("nthread", found.get("n_jobs", 0)))
+        return asked if asked > 0 else int(self.core._LIB.omp_get_max_threads())
+
+    def _text(self, booster, found):
+        """Give the model's text, unless it would be long."""
+        size = _size(booster, found)
+        if size > LARGEST:
+            return {"text_left_out": "about %d MiB" % (size >> 20)}
+        write = _plain(booster, "save_raw")
+        device = (found or {}).get("device", "cpu")
+        return {"text": lambda: bytes(write(booster, "json")), "hold": device == "cpu"}
+
+    def _matrix(self, name, one):
+        if not hasattr(one, "num_row"):
+            return "%s: %s" % (name, boosters.described(one))
+        text = "%s %d × %d float32" % (boosters.kind_of(one), one.num_row(), one.num_col())
+        types = getattr(one, "feature_types", None) or ()
+        count = sum(word == "c" for word in types)
+        if count:
+            text += ", %d categorical" % count
+        for word, field in (("weights", b"weight"), ("base margin", b"base_margin")):
+            if self._length(one, field):
+                text += ", " + word
+        return "%s: %s" % (name, text)
+
+    def _length(self, matrix, field):
+        """Length of a column, without a copy of it."""
+        length, values = ctypes.c_uint64(), ctypes.POINTER(ctypes.c_float)()
+        self.core._LIB.XGDMatrixGetFloatInfo(
+            matrix.handle, ctypes.c_char_p(field), ctypes.byref(length), ctypes.byref(values)
+        )
+        return length.value
+
+
+class _Training(_Describer):
+    """`xgboost.train` and `xgboost.cv`."""
+
+    def before(self, call, args, kwargs):
+        """Note what was passed."""
+
+        def given(name, position=99):
+            return boosters.argument(self.function, name, position, args, kwargs)
+
+        passed = dict(given("params", 0) or {})
+        data = [self._matrix("dtrain", given("dtrain", 1))]
+        if call == "xgboost.train":
+            data += [self._matrix(name, one) for one, name in given("evals", 3) or ()]
+            model = given("xgb_model")
+            if model is not None:
+                name = model[:200] if model.__class__ is str else boosters.kind_of(model)
+                data.append("xgb_model: " + name)
+        asked = given("num_boost_round", 2)
+        tally = courses.Tally(holds=call == "xgboost.cv", passed=passed, asked=asked, data=data)
+        budget = boosters.budget(passed)
+        return {"state": tally, "budget": budget} if budget else {"state": tally}
+
+    def after(self, tally, result, args, kwargs, detailed):
+        """Ask the trained model."""
+        if tally.holds:
+            return self._validated(tally, result, detailed)
+        fields = self._fields(tally, result, _rounds_of(result), detailed)
+        return {**fields, "objects": (result,)}
+
+    def _validated(self, tally, result, detailed):
+        names = getattr(result, "columns", result)  # a table of pandas, or a dict
+        history = {_spaced(name): [float(one) for one in result[name]] for name in names}
+        course = tally.of(None)
+        kept = max(map(len, history.values())) if history else course.run
+        fields = {"rounds": courses.rounds(tally, course, kept), "scores": courses.last(history)}
+        if detailed and tally.first is not None:
+            fields.update(self._in_effect(tally, tally.first))
+            fields["history"] = history
+        else:
+            fields.update(self._plainly(tally))
+        return fields
+
+
+class _Estimator(_Describer):
+    """`fit` of the scikit-learn interface."""
+
+    def before(self, call, args, kwargs):
+        """Note what was passed: what differs from the defaults, or is unknown to the class."""
+
+        def given(name, position=99):
+            return boosters.argument(self.function, name, position, args, kwargs)
+
+        model = args[0]
+        passed = {**boosters.constructed_with(model), **(getattr(model, "kwargs", None) or {})}
+        passed.pop("kwargs", None)
+        asked = model.get_num_boosting_rounds()
+        data = boosters.given_data(given)
+        tally = courses.Tally(passed=passed, asked=asked, data=data)
+        budget = boosters.budget(passed)
+        return {"state": tally, "budget": budget} if budget else {"state": tally}
+
+    def after(self, tally, result, args, kwargs, detailed):
+        """Ask the trained model; it predicts with the best round where it was stopped early."""
+        booster = args[0]._Booster
+        best = booster.attr("best_iteration")
+        kept = int(best) + 1 if best is not None else _rounds_of(booster)
+        fields = self._fields(tally, booster, kept, detailed)
+        return {**fields, "objects": (args[0], booster)}
+
+
+class _ByHand(_Describer):
+    """Loops over `update` outside any fit."""
+
+    def before(self, call, args, kwargs):
+        """Note that there is one; a booster does not remember what it was given."""
+        return {"state": courses.Tally(passed={}, asked=None, data=[])}
+
+    def gone(self, tally, booster):
+        """Ask the model."""
+        fields = self._fields(tally, booster, _rounds_of(booster), True)
+        return {**fields, "hold": False}
+
+
+def resolved(booster):
+    """Return all parameters in effect, by name, from the nested configuration."""
+    import json
+
+    learner = json.loads(booster.save_config())["learner"]
+    found = {}
+    _flatten(learner, found)
+    metrics = learner.get("metrics") or ()
+    found["eval_metric"] = ",".join(one["name"] for one in metrics)
+    return found
+
+
+def _flatten(value, found):
+    if value.__class__ is list:
+        for one in value:
+            _flatten(one, found)
+    if value.__class__ is not dict:
+        return
+    for name, one in value.items():
+        if one.__class__ in (dict, list):
+            _flatten(one, found)
+        elif name != "name":
+            found.setdefault(name, one if one.__class__ is str else str(one))
+
+
+def _rounds_of(booster):
+    return booster.num_boosted_rounds()
+
+
+def _spaced(name):
+    """``test-rmse-mean`` as ``test rmse-mean``."""
+    return str(name).replace("-", " ", 1)
+
+
+def _size(booster, found):
+    """Estimate the bytes of the model's JSON: by a round in the middle, where it matters."""
+    rounds = _rounds_of(booster)
+    if found is None:  # a short fit
+        return 0
+    trees, depth = int(found.get("num_trees", 0)), int(found.get("max_depth", 0))
+    if not trees or (depth and trees * 2 ** (depth + 1) * _BYTES_OF_A_NODE <= LARGEST):
+        return 0
+    middle = rounds // 2
+    return len(booster[middle : middle + 1].save_raw("json")) * rounds
+
+
+def _plain(booster, name):
+    """Return a method of the class without our watch on it."""
+    method = getattr(type(booster), name)
+    return getattr(method, "__wrapped__", method)
