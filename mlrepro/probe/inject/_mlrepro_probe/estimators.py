@@ -1,5 +1,229 @@
-"""Estimators: not watched yet."""
+"""Estimators: scikit-learn's fits: parameters, rounds, scores, data, and what was learned.
+
+Since version 1.3 all of them pass through the decorator ``sklearn.base._fit_context``, and so do
+those of packages that build on it; older versions are not watched. Nothing of an estimator is
+called but `get_params`, which scikit-learn itself calls for each copy.
+"""
+
+import sys
+
+from . import learning
+from .values import data, parameters, value
+
+_MOST = 400
+_LARGEST = 8 * 2**20
+_SMALL = 32
+_PRIVATE = ("_alpha", "_gamma", "_max_samples", "_n_init", "_n_samples_bootstrap")
+"""Values that took the place of ``auto`` and ``scale``."""
+
+_COPIES = ("copy", "joblib.hashing", "multiprocessing.", "joblib.externals.loky")
 
 
 def patch(module, fits):
-    """Watch nothing yet."""
+    """Watch each fit method that is decorated from now on."""
+    original = getattr(module, "_fit_context", None)
+    if original is None or hasattr(original, "_mlrepro"):
+        return
+    from functools import wraps
+
+    describer = _Describer(fits)
+
+    @wraps(original)
+    def _fit_context(*args, **kwargs):
+        decorate = original(*args, **kwargs)
+
+        def decorator(fit_method):
+            return fits.watch(_namer(fit_method), decorate(fit_method), describer)
+
+        return decorator
+
+    _fit_context._mlrepro = True
+    module._fit_context = _fit_context
+    _watch_pickling(module.BaseEstimator, fits)
+
+
+def _namer(method):
+    last = "." + getattr(method, "__name__", "fit")
+
+    def name(estimator, *args, **kwargs):
+        kind = estimator.__class__
+        return "%s %s%s" % (kind.__module__.partition(".")[0], kind.__name__, last)
+
+    return name
+
+
+def _watch_pickling(base, fits):
+    """Learn which models the program pickles: each is asked for its state."""
+    original = base.__getstate__
+    if hasattr(original, "_mlrepro"):
+        return
+    from functools import wraps
+
+    from .fits import forget, unseen
+
+    @wraps(original)
+    @unseen
+    def __getstate__(self):
+        try:
+            if id(self) in fits.ids and not _is_copied():
+                fits.saved(self)
+        except Exception as error:
+            forget(error)
+        return original(self)
+
+    __getstate__._mlrepro = True
+    base.__getstate__ = __getstate__
+
+
+def _is_copied():
+    """Whether a state is asked for by `copy`, to be hashed, or to be sent to a worker."""
+    frame, steps = sys._getframe(2), 0
+    while frame is not None and steps < 50:
+        if frame.f_globals.get("__name__", "").startswith(_COPIES):
+            return True
+        frame, steps = frame.f_back, steps + 1
+    return False
+
+
+class _Describer:
+    """Says what is known of a fit before it and after it."""
+
+    def __init__(self, fits):
+        self.fits = fits
+
+    def before(self, call, args, kwargs):
+        """Note what was passed; a fit that fails leaves this much."""
+        if not self.fits.local.detailed:
+            return {"state": call}
+        passed, resolved = {}, {}
+        _parameters(args[0], "", passed, resolved)
+        return {
+            "state": call,
+            "params": passed,
+            "resolved": resolved,
+            "data": _data(call, args, kwargs),
+        }
+
+    def after(self, state, result, args, kwargs, detailed):
+        """Say what the estimator became."""
+        model = args[0]
+        if not detailed:
+            # The model of a short fit may wait; by then it may have been trained anew.
+            return {"text": _later(self.fits, model), "objects": (model,), "hold": True}
+        found = self.before(state, args, kwargs) if not self.fits.local.detailed else {}
+        found.pop("state", None)
+        if not found:
+            passed, resolved = {}, {}
+            _parameters(model, "", passed, resolved)
+            found["resolved"] = resolved
+        _fitted(model, "", found["resolved"])
+        found["rounds"] = learning.rounds(model, state)
+        found["history"] = history = learning.history(model)
+        found["scores"] = learning.scores(model, history)
+        found["threads"] = learning.threads(model)
+        best = getattr(model, "__dict__", {}).get("best_estimator_")
+        found["objects"] = (model,) if best is None else (model, best)
+        try:
+            content = _content(model)
+            found["text"], found["hold"] = content.data, content.left > _LARGEST - 2**20
+        except Exception as error:
+            found["text_left_out"] = str(error) or error.__class__.__name__
+        return found
+
+
+def _content(model):
+    from .archives import Content
+
+    content = Content(_LARGEST)
+    content.estimator("", model)
+    return content
+
+
+def _later(fits, model):
+    number = fits.count
+
+    def text():
+        known = fits.ids.get(id(model))
+        if known is None or not known[0].endswith("-%d" % number):
+            return None
+        try:
+            return _content(model).data()
+        except Exception:
+            return None
+
+    return text
+
+
+def _parameters(model, start, passed, resolved, depth=4):
+    """Collect all parameters, and those that are not what the class would take by itself."""
+    defaults = parameters(model.__class__)
+    for name, thing in sorted(model.get_params(deep=False).items()):
+        if len(resolved) >= _MOST:
+            return
+        full = start + name
+        resolved[full] = short = value(thing)
+        if name not in defaults or not _same(thing, defaults[name]):
+            passed[full] = short
+        for inner, one in _models_in(name, thing):
+            if depth:
+                _parameters(one, start + inner + "__", passed, resolved, depth - 1)
+
+
+def _models_in(name, thing):
+    """Yield the estimators that a parameter holds, and their names in `get_params`."""
+    if thing.__class__ in (list, tuple):
+        for one in thing[:_SMALL]:
+            if one.__class__ in (list, tuple) and len(one) > 1 and one[0].__class__ is str:
+                if _is_model(one[1]):
+                    yield one[0], one[1]
+    elif _is_model(thing):
+        yield name, thing
+
+
+def _is_model(thing):
+    return hasattr(thing, "get_params") and not isinstance(thing, type)
+
+
+def _same(thing, default):
+    if thing is default:
+        return True
+    kinds = (bool, int, float, str, tuple)
+    if thing.__class__ is not default.__class__ or thing.__class__ not in kinds:
+        return False
+    return thing == default or (thing != thing and default != default)
+
+
+def _data(call, args, kwargs):
+    names = ("X", "y", "sample_weight")
+    if call.endswith(".partial_fit"):
+        names = ("X", "y", "classes", "sample_weight")
+    found = dict(zip(names, args[1:]))  # noqa: B905  Python 3.8
+    found.update((name, kwargs[name]) for name in ("X", "y", "sample_weight") if name in kwargs)
+    return [
+        "%s: %s" % (name, data(thing))
+        for name, thing in found.items()
+        if thing is not None and name != "classes"
+    ]
+
+
+def _fitted(model, start, resolved, depth=4):
+    """Add the small values that the estimator has learned, as ``n_iter_``."""
+    for name, thing in sorted(getattr(model, "__dict__", {}).items()):
+        public = name.endswith("_") and name[0] != "_" and "time" not in name
+        if (public or name in _PRIVATE) and len(resolved) < _MOST and _is_small(thing):
+            resolved[start + name] = value(thing)
+    for inner, one in _models_in("", getattr(model, "__dict__", {}).get("steps")):
+        if depth:
+            _fitted(one, start + inner + "__", resolved, depth - 1)
+
+
+def _is_small(thing):
+    kind = thing.__class__
+    if thing is None or kind in (bool, int, float, str):
+        return True
+    if kind in (list, tuple, dict):
+        inside = thing.values() if kind is dict else thing
+        return len(thing) <= _SMALL and all(
+            one is None or one.__class__ in (bool, int, float, str) for one in inside
+        )
+    return kind.__module__ == "numpy" and getattr(thing, "size", _SMALL + 1) <= _SMALL

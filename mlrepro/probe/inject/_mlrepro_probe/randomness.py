@@ -6,7 +6,9 @@ where a generator starts anew each time), ``where`` (file, colon, line; of an un
 are told, then every doubling, and the last count at the end.
 
 No class is replaced: Python's own go through `Random.seed`, and all of NumPy's that are made
-without a seed, legacy ones too, ask ``numpy.random.bit_generator.randbits`` for entropy.
+without a seed ask ``numpy.random.bit_generator.randbits`` for entropy. A `RandomState` does so
+even with a seed, which it takes afterwards; so of the classes only ``RandomState()``, written
+without an argument, is known to have none.
 """
 
 import os
@@ -99,6 +101,7 @@ def watch_seed(function, name, log):
         return result
 
     seed._mlrepro = True
+    _OWN.add(seed.__code__)
     return seed
 
 
@@ -130,18 +133,47 @@ def _patch_numpy(module, notes):
     if hasattr(module.seed, "_mlrepro"):
         return
     module.seed = inner.seed = watch_seed(module.seed, "numpy", notes.log)
+    module.default_rng = module._generator.default_rng = _like(module.default_rng)
     original = maker.randbits
 
     def randbits(k):
         try:
-            caller = sys._getframe(1).f_code  # compiled code has no frame
-            again = caller.co_name == "seed" and caller.co_filename == __file__
-            notes.add("numpy" if again else "numpy generator", None)
+            frame = sys._getframe(1)  # compiled code has no frame
+            name = _MAKERS.get(frame.f_code.co_name, "") if frame.f_code in _OWN else ""
+            if name or _is_called_with_nothing(frame):
+                notes.add(name or "numpy generator", None)
         except Exception as error:
             swallow(error)
         return original(k)
 
     maker.randbits = randbits
+
+
+_OWN = set()
+_MAKERS = {"seed": "numpy", "default_rng": "numpy default_rng"}
+
+
+def _like(function):
+    """Return a function that calls another one, and shows by its frame that it was called."""
+    from functools import wraps
+
+    @wraps(function)
+    def default_rng(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    _OWN.add(default_rng.__code__)
+    return default_rng
+
+
+def _is_called_with_nothing(frame):
+    """Whether the call that a frame is in was written ``f()``."""
+    from opcode import opname
+
+    if frame.f_globals.get("__name__") == "numpy.random._pickle":
+        return False  # a copy, which gets the other's state
+    code, at = frame.f_code.co_code, frame.f_lasti
+    names = ("CALL", "CALL_FUNCTION", "CALL_METHOD", "PRECALL")
+    return opname[code[at]] in names and code[at + 1] == 0
 
 
 _NOTES = []
