@@ -461,8 +461,7 @@ def _lists_of_training(
     """Return the long lists of what was effective: fits, native libraries, listed folders."""
     lists = {}
     if trained.count:
-        data = documents.canonical_json(trained.listing)
-        lists["fits"] = (data, trained.count)
+        lists["fits"] = (trained.listing, trained.count)
     if observation.libraries:
         cache = here.root / works.FOLDER / "libraries.json"
         prefixes = {p for i in observation.interpreters for p in (i.prefix, i.base_prefix)}
