@@ -15,7 +15,10 @@ from mlrepro.capture.observation import Fitted, Interpreter, Observation
 from mlrepro.manifest import Fit, Folder, Generator, Input, unsaved_model
 
 INLINE = 6
-"""Fits that a manifest shows; of more, the first and the last ones."""
+"""Fits that a manifest shows; of more, the first and the last ones.
+
+Those of worker processes, which are parts of a search, only where the main process has none.
+"""
 
 INLINE_FOLDERS = 20
 """Listed folders that a manifest shows."""
@@ -70,12 +73,13 @@ def find(observation: Observation, root: Path, weights: Sequence[Path] = ()) -> 
     """
     if not observation.fits and not observation.seedings:
         return Effective()
-    ordered = _ordered(observation.fits, observation.interpreters)
-    models = _unsaved(ordered, weights)
+    main, workers = _ordered(observation.fits, observation.interpreters)
+    ordered = [*main, *workers]
+    models = _unsaved(main, weights) or _unsaved(workers, weights)
     names = {id(one): name for name, one in models.items()}
     fits = [fitrecords.fit(one.record, model=names.get(id(one), "")) for one in ordered]
     return Effective(
-        fits=_shown(fits),
+        fits=_shown(fits[: len(main)] or fits),
         count=len(fits),
         generators=_generators(observation, fits, root),
         models=tuple((name, Path(one.model)) for name, one in models.items()),
@@ -111,14 +115,16 @@ def _is_ours(name: str) -> bool:
     return parts[0] in (".git", ".dvc", ".mlrepro") or "__pycache__" in parts
 
 
-def _ordered(fits: Sequence[Fitted], interpreters: Sequence[Interpreter]) -> list[Fitted]:
-    """Put the main processes' fits first, by time; workers' by what they are.
+def _ordered(
+    fits: Sequence[Fitted], interpreters: Sequence[Interpreter]
+) -> tuple[list[Fitted], list[Fitted]]:
+    """Return the main processes' fits by time, and those of workers by what they are.
 
     Which worker is given which piece of work, and which ends first, is another in each run.
     """
     alone = {one.pid for one in interpreters if not _is_worker(one)} or {f.pid for f in fits}
     main = sorted((f for f in fits if f.pid in alone), key=lambda f: f.time)
-    return main + sorted((f for f in fits if f.pid not in alone), key=_content)
+    return main, sorted((f for f in fits if f.pid not in alone), key=_content)
 
 
 def _is_worker(interpreter: Interpreter) -> bool:

@@ -115,12 +115,14 @@ def _counted(side: Side) -> str:
 
 def _titles(side: Side) -> list[str]:
     """Return the name of each fit that is shown: its call, with its number where there are more."""
-    if side.count == 1:
+    shown = len(side.fits)
+    if shown == 1:
         return [fit.call for fit in side.fits]
-    first = len(side.fits) - len(side.fits) // 2 if side.count > len(side.fits) else side.count
-    skipped = side.count - len(side.fits)
-    numbers = [n + 1 if n < first else n + 1 + skipped for n in range(len(side.fits))]
-    return [f"fit {n}, {fit.call}" for n, fit in zip(numbers, side.fits, strict=True)]
+    gap = shown == effective.INLINE and side.count > shown
+    names = [f"fit {n}" for n in range(1, shown + 1)]
+    for back in range(shown // 2 if gap else 0):
+        names[-1 - back] = f"last fit but {back}" if back else "last fit"
+    return [f"{name}, {fit.call}" for name, fit in zip(names, side.fits, strict=True)]
 
 
 def _of_fit(title: str, a: Fit, b: Fit) -> Iterator[Change]:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from mlrepro.capture import effective
 from mlrepro.commands.fitlist import FitList, Trained
 from mlrepro.manifest import Fit, Generator, Manifest, Rounds
 
@@ -34,7 +35,9 @@ def write_shown(console: Console, record: Manifest) -> None:
         console.print(_text("trained:", "bold"))
     count = record.lists["fits"].count if "fits" in record.lists else len(record.fits)
     left_out = count - len(record.fits)
-    middle = len(record.fits) // 2 if left_out > 0 else len(record.fits)
+    # Fewer than there is room for: the parts of a search in worker processes are left out.
+    gap = left_out > 0 and len(record.fits) == effective.INLINE
+    middle = len(record.fits) // 2 if gap else len(record.fits)
     for fit in record.fits[:middle]:
         _fit(console, fit)
     if left_out > 0:

@@ -47,7 +47,8 @@ def _unsaved(record: Manifest) -> Iterator[str]:
     weights = [a.path for a in record.artifacts if a.role is Role.WEIGHTS]
     if weights and not any(map(is_in_tree, weights)):
         what = "a model that was" if len(weights) == 1 else f"{len(weights)} models that were"
-        yield f"the ledger keeps {what} trained and not saved: {', '.join(weights)}"
+        names = weights[0] if len(weights) == 1 else f"{weights[0]} to {weights[-1]}"
+        yield f"the ledger keeps {what} trained and not saved: {names}"
 
 
 def _ignored(fits: Iterable[Fit]) -> Iterator[str]:

@@ -108,12 +108,23 @@ def test_workers_fits_stand_in_one_order_whichever_was_faster() -> None:
 
     def order(ends):
         fits = [fitted(pid=pid, time=time, params={"eta": eta}) for pid, time, eta in ends]
-        last = fitted("sklearn Ridge.fit", pid=1, time=99)
-        found = find(seen(*fits, last, interpreters=(mains,)))
-        return [fit.params.get("eta", fit.call) for fit in found.fits]
+        found = find(seen(*fits, interpreters=(mains,)))
+        return [fit.params["eta"] for fit in found.fits]
 
     swapped = [(pid, time, eta) for (pid, _, eta), time in zip(ends, (1, 2, 3), strict=True)]
-    assert order(ends) == order(swapped) == ["sklearn Ridge.fit", 0.1, 0.2, 0.3]
+    assert order(ends) == order(swapped) == [0.1, 0.2, 0.3]
+
+
+def test_a_search_is_shown_and_its_workers_parts_are_listed(text) -> None:
+    mains = process(1, "train.py")
+    parts = [fitted(pid=2, time=n, model=text(f"model-{n}", n)) for n in range(9)]
+    search = fitted("sklearn GridSearchCV.fit", pid=1, time=99, model=text("model", 10))
+
+    found = find(seen(*parts, search, interpreters=(mains,)))
+
+    assert [fit.call for fit in found.fits] == ["sklearn GridSearchCV.fit"]
+    assert found.count == len(json.loads(found.listing)["fits"]) == 10
+    assert [path.name for _, path in found.models] == ["model"]
 
 
 def test_a_search_shows_its_first_and_last_fits_and_lists_all() -> None:
