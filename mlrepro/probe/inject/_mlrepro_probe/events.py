@@ -60,13 +60,16 @@ class Watch:
             "socket.connect": self._connected,
             "socket.getaddrinfo": self._looked_up,
         }
-        errors, forget = Exception, swallow  # still there when the modules are taken apart
+        # Still there when the modules are taken apart.
+        errors, too_deep, forget, log = Exception, RecursionError, swallow, self.log
 
         def hook(event, args):
             if event in handlers:
                 try:
                     handlers[event](*args)
                 except errors as error:
+                    if isinstance(error, too_deep):
+                        log.missed = True
                     forget(error)
 
         return hook
@@ -103,8 +106,8 @@ class Watch:
             return  # folders, pipes, devices
         else:
             facts = _facts(found)
-        done.add(name)
         self.log.write(kind, seen, relative, *facts, path)
+        done.add(name)  # after the write, which a deep recursion may have prevented
         if kind == b"r" and not self._wrote(name):
             self.inputs.add(name)
         elif kind != b"r" and found is not None:
@@ -205,8 +208,8 @@ class Watch:
             return
         path, _ = absolute(os.fsdecode(path) or ".")
         if hash(path) not in self.done[b"d"] and not (path + "/").startswith(self.skipped):
-            self.done[b"d"].add(hash(path))
             self.log.write(b"d", path, -1, "", "")
+            self.done[b"d"].add(hash(path))
 
     # --- other programs, other machines
 
@@ -226,8 +229,8 @@ class Watch:
         watched = _has(env, "MLREPRO_LOG") and _has(env, "PYTHONPATH")
         key = hash((os.fsencode(executable), tuple(args), watched))
         if key not in self.done[b"x"]:
-            self.done[b"x"].add(key)
             self.log.write(b"x", os.fsencode(executable), int(watched), *args)
+            self.done[b"x"].add(key)
 
     def _connected(self, connection, address):
         if address.__class__ is tuple:
@@ -241,8 +244,8 @@ class Watch:
 
     def _network(self, word, address):
         if hash(word + address.encode("utf-8", "replace")) not in self.done[b"n"]:
-            self.done[b"n"].add(hash(word + address.encode("utf-8", "replace")))
             self.log.write(b"n", word, address)
+            self.done[b"n"].add(hash(word + address.encode("utf-8", "replace")))
 
 
 def _facts(found):

@@ -7,6 +7,7 @@ be one of the user's files (3 system calls, about 5 µs, and each path is logged
 """
 
 import os
+import sys
 from posix import (  # not through `os`, whose functions a program may have replaced
     O_APPEND,
     O_CLOEXEC,
@@ -24,6 +25,7 @@ from time import monotonic_ns
 
 _FLAGS = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW
 _PENDING = 2000
+_RECURSION_IS_FATAL = sys.version_info < (3, 9, 2)
 # Code that the probe itself calls; an error from anywhere else is not the probe's.
 _OURS = (__file__.rpartition("/")[0], os.__file__.rpartition("/")[0], "<frozen ")
 
@@ -36,6 +38,7 @@ class Log:
         self.pending = []
         self.said = False
         self.lost = False
+        self.missed = False  # set by who could not write a record
         try:
             self.stderr = fstat(2)[1:3]  # inode and device, to know it again
         except OSError:
@@ -49,6 +52,7 @@ class Log:
     def _forked(self):
         self._name()
         self.pending = []
+        self.lost = self.missed = False
 
     def write(self, kind, *fields):
         """Append one record; one that cannot be written waits for the next."""
@@ -61,6 +65,8 @@ class Log:
             self._put(lines)
 
     def _put(self, line):
+        if self.missed:
+            self._mark_lost()
         pending = self.pending
         if pending:
             pending.append(line)
@@ -130,7 +136,13 @@ def _field(value):
 
 
 def swallow(error):
-    """Forget an error of the probe's own; what a signal handler of the user's raised goes on."""
+    """Forget an error of the probe's own; what a signal handler of the user's raised goes on.
+
+    So does a recursion error where the interpreter aborts if the program goes deeper after one
+    (https://bugs.python.org/issue42500).
+    """
+    if _RECURSION_IS_FATAL and isinstance(error, RecursionError):
+        raise error
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
