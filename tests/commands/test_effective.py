@@ -108,3 +108,27 @@ def test_an_unsaved_model_is_no_ref(project, command) -> None:
 
     assert done.returncode == 2
     assert "no run answers to" in done.stderr
+
+
+def test_a_colleague_gets_a_model_that_nobody_saved(project, tmp_path) -> None:
+    project.git("init", "-q", "--bare", str(tmp_path / "remote.git"))
+    project.git("remote", "add", "origin", str(tmp_path / "remote.git"))
+    project.dvc("remote", "add", "-q", "-d", "storage", str(tmp_path / "storage"))
+    project.write("train.py", script())
+    project.commit()
+    project.mlrepro("run", "-n", "base", "python", "train.py", check=True)
+    project.git("push", "-q", "-u", "origin", "HEAD")
+    project.mlrepro("push", check=True)
+    bob = tmp_path / "bob"
+    project.git("clone", "-q", str(tmp_path / "remote.git"), str(bob))
+    (bob / "train.py").write_text(script(seed=2))
+    project.git("commit", "-qam", "another seed", cwd=bob)
+
+    project.mlrepro("pull", "base", cwd=bob, check=True)
+
+    verified = project.mlrepro("verify", "base", cwd=bob, check=True).stdout
+    assert "<model 1>" in verified
+    assert "absent" not in verified
+    rebuilt = project.mlrepro("rebuild", "--yes", "base", "--code", "head", cwd=bob)
+    assert rebuilt.returncode == 1
+    assert "first divergence: tree 0" in rebuilt.stdout
