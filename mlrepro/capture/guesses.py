@@ -65,8 +65,7 @@ class Guesser:
         for program in unwatched:
             for word in _words(program):
                 path = self._place(word, always=True)
-                if path.startswith(f"{self.territory.root}/"):
-                    yield from self._read(path, "argument", program.time)
+                yield from self._read(path, "argument", program.time)
 
     def _place(self, word: str, *, always: bool = False) -> str:
         if word.startswith("/") or not ("/" in word or always):
@@ -74,7 +73,7 @@ class Guesser:
         return os.path.normpath(f"{self.directory or self.territory.root}/{word}")
 
     def _read(self, path: str, seen: str, time: int) -> Iterator[Read]:
-        if not path.startswith("/") or not self.territory.holds(path):
+        if not path.startswith(f"{self.territory.root}/") or not self.territory.holds(path):
             return
         if path.startswith(self.skipped) or not _is_regular(path):
             return

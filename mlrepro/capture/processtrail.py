@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,11 @@ class ProcessTrail:
         self.interpreters: list[Interpreter] = []
         self.threads: dict[tuple[str, str], ThreadPool] = {}
         self.consulted: set[str] = set()
-        self.asked: dict[str, set[int]] = {}
+        self.asked: dict[str, set[str]] = {}
         self.programs: list[Program] = []
         self.started: list[Started] = []
         self.tools: set[int] = set()
+        self._running: dict[int, str] = {}
         self.connections: dict[str, None] = {}
         self.names: dict[str, None] = {}
         self.compiled: dict[str, None] = {}
@@ -62,6 +64,25 @@ class ProcessTrail:
             dataclasses.replace(fit, saved=True) if identity in self._saved else fit
             for identity, fit in self._fits.items()
         )
+
+    def looked_up(self, is_own: Callable[[str], bool]) -> tuple[str, ...]:
+        """Return the environment variables that decide something.
+
+        The names that Python code asks for, and those that a program of the project's own asks
+        for. Interpreters and libraries ask for some 150 names by themselves, whatever they do:
+        of these only the ones that are set.
+
+        Parameters
+        ----------
+        is_own : callable
+            Says whether a program's path belongs to the project rather than to the system.
+        """
+        native = (
+            name
+            for name, programs in self.asked.items()
+            if name in os.environ or any(path and is_own(path) for path in programs)
+        )
+        return tuple(sorted({*self.consulted, *native}))
 
     def _interpret(self, record: Record) -> None:
         pid, parent, executable, prefix, base, version, implementation, build = record.fields[:8]
@@ -92,7 +113,7 @@ class ProcessTrail:
     def _consult(self, record: Record) -> None:
         name, *who = record.fields
         if who == ["native"]:
-            self.asked.setdefault(name, set()).add(record.pid)
+            self.asked.setdefault(name, set()).add(self._running.get(record.pid, ""))
         else:
             self.consulted.add(name)
 
@@ -103,6 +124,7 @@ class ProcessTrail:
     def _start(self, record: Record) -> None:
         parent, executable, *arguments = record.fields
         self.started.append(Started(record.pid, int(parent), executable, tuple(arguments)))
+        self._running[record.pid] = executable
         tool = executable.rpartition("/")[2] in _TOOLS
         (self.tools.add if tool else self.tools.discard)(record.pid)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlrepro.capture import blindspots, records
+from mlrepro import probe
+from mlrepro.capture import blindspots, nativelog, records
 from mlrepro.capture.children import Family, Program
 from mlrepro.capture.filetrail import FileTrail
 from mlrepro.capture.guesses import Guesser
@@ -27,6 +29,7 @@ def observe(
     command: Sequence[str] = (),
     directory: str = "",
     word: str = "1",
+    native: bool = False,
 ) -> Observation:
     """Read the log of a run that has ended, however it ended.
 
@@ -49,14 +52,18 @@ def observe(
         Where it was started; the root otherwise.
     word : str
         As `children.Program.word`, of the command.
+    native : bool
+        Whether the native observer was to watch; the observation's name says whether it did.
     """
     found = records.read(log)
     trail = Trail(log, Territory(str(root)), shown)
     if command:
         trail.processes.programs.append(Program(tuple(command), word))
-    for record in found.records:
+    both = nativelog.read(log) if native else nativelog.NativeLog()
+    for record in heapq.merge(found.records, both.records, key=lambda record: record.time):
         trail.follow(record)
-    trail.malformed += found.damaged
+    trail.malformed += found.damaged + both.damaged
+    trail.lost = both.lost
     return trail.observation(since, streams, directory=directory)
 
 
@@ -74,19 +81,24 @@ class Trail:
     def follow(self, record: Record) -> None:
         """Take one record into account; one that is malformed says nothing, and is counted."""
         verb = self._verbs.get(record.kind)
-        if verb is None or (record.kind in "rd" and record.pid in self.processes.tools):
+        if verb is None or (record.kind in "rde" and record.pid in self.processes.tools):
             return
         try:
             verb(record)
         except (ValueError, IndexError, TypeError, RecursionError):  # it is the user's process
             self.malformed += 1
 
+    def _own(self) -> tuple[str, ...]:
+        """Return the beginnings of the paths of what watches."""
+        inject = probe.folder()
+        return f"{self.log}/", f"{inject}/", f"{inject.resolve()}/"
+
     def observation(
         self, since: int, streams: frozenset[tuple[int, int]], *, directory: str = ""
     ) -> Observation:
         """Return what is so at the end of the run."""
         files, processes = self.files, self.processes
-        skipped = (f"{self.log}/", *of_interpreters(processes.interpreters))
+        skipped = (*self._own(), *of_interpreters(processes.interpreters))
         guesser = Guesser(files.territory, since, directory, skipped)
         family = Family(processes.programs, processes.interpreters, processes.started)
         writes = files.outputs(since, streams, skipped)
@@ -115,9 +127,11 @@ class Trail:
             writes=writes,
             interpreters=tuple(processes.interpreters),
             threads=tuple(processes.threads[key] for key in sorted(processes.threads)),
-            consulted=tuple(sorted(processes.consulted)),
+            consulted=processes.looked_up(
+                lambda path: files.territory.holds(path) and not path.startswith(skipped)
+            ),
             blind_spots=tuple(spots),
-            name="audit",
+            name="native" if family.started else "audit",
             listed=files.folders(skipped),
             unwatched=bool(processes.compiled) or family.write_unseen(),
             libraries=tuple(sorted({os.path.normpath(path) for path in processes.libraries})),

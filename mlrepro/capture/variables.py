@@ -2,7 +2,9 @@
 
 *Restored*: the first group whenever it is set, and whatever else the program consulted, if it is
 neither a secret nor a path. *Inherited*: what belongs to a person or a machine; only a salted hash
-is recorded, of secrets not even that. *Derived*: what a rebuild makes anew.
+is recorded, of secrets not even that. *Derived*: what a rebuild makes anew. *Unset* are names that
+the program itself asked for in vain; those of the first group, which interpreters and numerical
+libraries ask for by themselves, are not listed: a rebuild sets them as recorded or not at all.
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ from collections.abc import Collection, Mapping, Sequence
 
 from mlrepro.manifest import ThreadPool, Variables
 
-# Read by native libraries, where no look-up can be seen: always recorded.
+# Read by native libraries, where not every observer sees a look-up: always recorded.
 _ALWAYS = re.compile(
     r"^(?:OMP_|GOMP_|KMP_|MKL_|OPENBLAS_|GOTO_|BLIS_|BLAS_|NUMEXPR_|VECLIB_|NUMBA_|NPY_|TBB_"
-    r"|XLA_|TF_|CUBLAS_|CUDNN_|NVIDIA_TF32_|TORCH_|PYTORCH_|LC_)"
-    r"|^(?:PYTHONHASHSEED|TZ|LANG|LANGUAGE|GLIBC_TUNABLES|OPENBLAS_CORETYPE|MALLOC_ARENA_MAX)$"
+    r"|XLA_|TF_|CUBLAS_|CUDNN_|NVIDIA_TF32_|TORCH_|PYTORCH_|LC_|ARROW_|POLARS_|DUCKDB_|RAYON_"
+    r"|GFORTRAN_|MALLOC_)"
+    r"|^PYTHON(?:HASHSEED|OPTIMIZE|WARNINGS|UTF8|IOENCODING|COERCECLOCALE|MALLOC|INTMAXSTRDIGITS"
+    r"|DEVMODE)$|^(?:TZ|LANG|LANGUAGE|GLIBC_TUNABLES|OPENBLAS_CORETYPE)$"
 )
 _INHERITED = re.compile(
     r"^(?:HOME|USER|LOGNAME|SHELL|TERM|COLORTERM|DISPLAY|HOSTNAME|MAIL|EDITOR|PAGER|CUDA_.*"
@@ -82,7 +86,11 @@ def tables(environ: Mapping[str, str], consulted: Collection[str], *, salt: str)
             restored[name] = value
         elif used or _INHERITED.match(name):
             inherited[name] = _hashed(name, value, salt)
-    missing = (n for n in consulted if n not in environ and _is_programs_own(n))
+    missing = (
+        name
+        for name in consulted
+        if name not in environ and _is_programs_own(name) and not _ALWAYS.match(name)
+    )
     return Variables(restored, inherited, tuple(derived), tuple(sorted(missing)))
 
 

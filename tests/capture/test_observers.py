@@ -25,7 +25,7 @@ def root(tmp_path, monkeypatch) -> Path:
     return root
 
 
-def observe(root: Path, *command: str, name: str = "auto", env: dict[str, str] | None = None):
+def observe(root: Path, *command: str, name: str = "audit+scan", env: dict[str, str] | None = None):
     """Run a command as mlrepro does; return its observation."""
     observer = observers.choose(name, log=root / ".mlrepro" / "log", root=root, command=command)
     variables = observer.prepare({**os.environ, **(env or {})})
