@@ -23,6 +23,7 @@ _MOST_POINTS = 2_000
 _MOST_WORDS = 40
 _DEEPEST = 4
 _LARGEST_INT = 10**40
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ARROW = " → "
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
@@ -82,11 +83,14 @@ def moved(fit: Fit) -> list[str]:
 
 
 def text(value: Any) -> str:
-    """Return a short text that JSON and UTF-8 can hold; empty where it is none."""
+    """Return a short text that JSON, UTF-8 and a terminal can hold; empty where it is none."""
     if not isinstance(value, str):
         return ""
     cut = value if len(value) <= _LONGEST else value[: _LONGEST - 1] + "…"
-    legible = cut if cut.isascii() else cut.encode(errors="backslashreplace").decode()
+    legible = cut
+    if not cut.isprintable():
+        legible = _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", cut)
+        legible = legible.encode(errors="backslashreplace").decode()
     return _CREDENTIALS.sub(f"{params.MASK}@", legible) if "://" in legible else legible
 
 

@@ -56,8 +56,9 @@ def headline(fit: Fit) -> str:
     words = [_rounds(fit.rounds)] if fit.rounds else []
     if fit.failed:
         words.append(f"failed with {fit.failed}")
-    words.append(f"{fit.seconds:.3g} s")
-    return f"{fit.call}: {', '.join(filter(None, words))}"
+    if fit.seconds:
+        words.append(f"{fit.seconds:.3g} s")
+    return f"{fit.call}: {', '.join(filter(None, words))}" if words else fit.call
 
 
 def _rounds(rounds: Rounds) -> str:
@@ -78,8 +79,9 @@ def _fit(console: Console, fit: Fit, trained: Trained | None = None) -> None:
     _below(console, 2, headline(fit) + name)
     for line in _lines(fit):
         _below(console, 4, line)
-    if trained:
+    if trained and trained.resolved:
         _below(console, 4, f"in effect: {_pairs(trained.resolved, most=len(trained.resolved))}")
+    if trained:
         for what, values in trained.history.items():
             if isinstance(values, list) and values:
                 first, last = (_word(value) for value in (values[0], values[-1]))
