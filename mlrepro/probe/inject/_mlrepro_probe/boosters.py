@@ -185,7 +185,7 @@ def _defaults(kind):
 _DEFAULTS = {}
 
 
-def given_data(given):
+def fitted_data(given):
     """Describe what was passed to an estimator's `fit`."""
     found = []
     for name, position in (("X", 1), ("y", 2)):

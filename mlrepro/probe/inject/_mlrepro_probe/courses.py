@@ -4,28 +4,34 @@ import sys
 from functools import wraps
 
 from .asking import forget, unseen
+from .boosters import argument, budget, plain
 
 
 class Tally:
     """What happens to the boosters of one fit, as the library improves and evaluates them."""
 
-    __slots__ = ("boosters", "first", "holds", "stop", "told")
+    __slots__ = ("asked", "boosters", "data", "first", "holds", "overridden", "passed", "stop")
 
-    def __init__(self, holds=False, **told):
+    def __init__(self, holds=False):
         self.boosters = {}  # id → _Course
         self.first = None
         self.holds = holds  # `cv` gives its boosters to nobody
         self.stop = ""
-        self.told = told
+        self.passed = self.asked = None
+        self.overridden = {}
+        self.data = []
 
     def updated(self, booster, finished):
         """Note one round; `finished` says that it improved nothing."""
-        course = self._course(booster)
-        if self.holds and self.first is None:
-            self.first = booster
+        course = self.boosters.get(id(booster))
+        if course is None:
+            course = self._course(booster)
+            if self.holds and self.first is None:
+                self.first = booster
         course.run += 1
-        course.improved += not finished
-        course.finished = bool(finished)
+        course.finished = finished
+        if not finished:
+            course.improved += 1
 
     def evaluated(self, booster, results):
         """Note scores: pairs of ``<data> <metric>`` and value."""
@@ -66,7 +72,7 @@ class _Course:
 
 def rounds(tally, course, kept, early="a callback"):
     """Say how far a training came, and why it ended; `early` where nobody told why."""
-    asked = tally.told["asked"]
+    asked = tally.asked
     stop = tally.stop
     if course.finished and not stop:
         stop = "no more gain"
@@ -84,10 +90,101 @@ def last(history):
     return {name: values[-1] for name, values in history.items() if values}
 
 
-def scored(course):
+def scored(course, detailed):
     """Return the fields that tell scores."""
+    if not course.history:
+        return {}
     history = course.scores()
-    return {"scores": last(history), "history": history} if history else {}
+    fields = {"scores": last(history)}
+    if detailed:
+        fields["history"] = history
+    return fields
+
+
+class Describer:
+    """How a fit of boosters is told, whatever the library.
+
+    Its children have ``tell(tally, call, args, kwargs)``, which notes what was passed and asked
+    for, ``data(call, args, kwargs)``, ``kept(model, booster)`` and ``in_effect(tally, booster)``,
+    which asks the library for all parameters, and ``text(booster, found)``.
+    """
+
+    def __init__(self, fits, library, function=None):
+        self.fits = fits
+        self.library = library
+        self.function = getattr(function, "__wrapped__", function)  # below a decorator of theirs
+
+    def before(self, call, args, kwargs):
+        """Begin to count; of a short fit, which is not told in full, the rest comes later."""
+        tally = Tally(holds=call[-3:] == ".cv")
+        if self.fits.local.detailed:
+            self.tell(tally, args, kwargs)
+            tally.data = self.data(call, args, kwargs)
+        return {"state": tally}
+
+    def given(self, args, kwargs):
+        """Return a function that returns arguments, by name and position."""
+        return lambda name, position=99: argument(self.function, name, position, args, kwargs)
+
+    def after(self, tally, result, args, kwargs, detailed):
+        """Ask the trained model."""
+        if tally.passed is None:
+            self.tell(tally, args, kwargs)
+            tally.data = self.data("", args, kwargs) if detailed else []
+        if tally.holds:
+            return self._validated(tally, self.history(result), detailed)
+        objects = self.objects(result, args)
+        fields = self.fields(tally, objects, detailed)
+        fields["objects"] = objects
+        return fields
+
+    def objects(self, result, args):
+        """Return the trained model's objects, the booster last."""
+        return (result,)
+
+    def failed(self, tally, args, kwargs):
+        """Say how far a training came that an error ended."""
+        if tally.passed is None:
+            self.tell(tally, args, kwargs)
+        course = tally.of(None)
+        rounds = {"asked": tally.asked, "trained": course.run, "stopped_by": "an error"}
+        return {"rounds": rounds, **plainly(tally), **scored(course, True)}
+
+    def fields(self, tally, objects, detailed):
+        """Say how it went, and what was in effect."""
+        booster = objects[-1]
+        course = tally.of(booster)
+        fields = scored(course, detailed)
+        fields["rounds"] = rounds(tally, course, self.kept(objects))
+        fields.update(self.in_effect(tally, booster) if detailed else plainly(tally))
+        fields.update(self.text(booster, fields.get("resolved")))
+        return fields
+
+    def _validated(self, tally, history, detailed):
+        course = tally.of(None)
+        kept = max(map(len, history.values())) if history else course.run
+        fields = {"rounds": rounds(tally, course, kept), "scores": last(history)}
+        if detailed and tally.first is not None:
+            fields.update(self.in_effect(tally, tally.first), history=history)
+        else:
+            fields.update(plainly(tally))
+        return fields
+
+
+def plainly(tally):
+    """Tell what costs microseconds: parameters as they were passed, data by its shapes."""
+    passed = {name: value for name, value in tally.passed.items() if value is not None}
+    return told(tally, params=plain(passed))
+
+
+def told(tally, **fields):
+    """Return fields, and those of the tally that are not empty."""
+    if tally.data:
+        fields["data"] = list(filter(None, tally.data))
+    limit = budget(tally.passed)
+    if limit:
+        fields["budget"] = limit
+    return fields
 
 
 class Methods:
@@ -115,32 +212,42 @@ class Methods:
         return one.state if one is not None else None
 
     def _updated(self, booster, finished):
+        tally = getattr(self.fits.local, "state", None)
+        if tally.__class__ is Tally:
+            tally.updated(booster, finished)
+            return
         tally = self._tally(booster)
         if tally is None and getattr(self.fits.local, "outer", None) is None:
             tally = self.fits.improved(self.call, booster, self.describer)
         if tally is not None:
             tally.updated(booster, finished)
 
-    def update(self, finished):
-        """Count rounds; ``finished(result, caller)`` says whether one improved nothing.
+    def update(self, original):
+        """Count a round; it is true of LightGBM's result that the round improved nothing."""
 
-        It is None where the call was no round: the library's own call from another method.
-        """
+        def update(booster, *args, **kwargs):
+            finished = original(booster, *args, **kwargs)
+            try:
+                self._updated(booster, finished)
+            except Exception as error:
+                forget(error)
+            return finished
 
-        def watch(original):
-            def update(booster, *args, **kwargs):
-                result = original(booster, *args, **kwargs)
-                try:
-                    said = finished(result, sys._getframe(1))
-                    if said is not None:
-                        self._updated(booster, said)
-                except Exception as error:
-                    forget(error)
-                return result
+        return update
 
-            return update
+    def inner_update(self, original):
+        """Count a round, unless it is the library's own call from `update`."""
 
-        return watch
+        def boost(booster, *args, **kwargs):
+            result = original(booster, *args, **kwargs)
+            try:
+                if sys._getframe(1).f_globals.get("__name__") != type(booster).__module__:
+                    self._updated(booster, None)
+            except Exception as error:
+                forget(error)
+            return result
+
+        return boost
 
     def evaluation(self, pairs):
         """Note scores that were computed anyway; ``pairs(result)`` reads them."""
@@ -175,7 +282,7 @@ class Methods:
 
         def copy(booster, *args, **kwargs):
             result = original(booster, *args, **kwargs)
-            if id(booster) in self.fits.ids and not copied_by():
+            if getattr(self.fits.local, "outer", None) is None and not copied_by():
                 self.fits.saved(booster)
             return result
 

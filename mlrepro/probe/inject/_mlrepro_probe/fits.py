@@ -11,9 +11,14 @@ from _thread import _local, get_ident  # `threading` takes a ms of each process'
 from time import perf_counter
 
 from .asking import as_json, forget, unseen
+from .models import FIRST, LONG, Models, is_told
 
-MOST_DETAILED = 50
-"""Fits of one process that are described in full; of later ones the long ones and a few more."""
+MOST_DETAILED = 16
+"""Fits of one process that are described in full; of later ones each 2ⁿ-th and the long ones."""
+
+_WAITING = 32
+_LONGEST_WAIT = 0.5
+_MOST_KNOWN = 1000
 
 
 class Fits:
@@ -38,6 +43,7 @@ class Fits:
         self.searching = None  # calls inside the outermost one of that thread
         self.count = 0
         self.by_hand = {}  # id of a model object → its fit that has not ended
+        self.waiting = []  # records of short fits, written together: the log is a file
         if self.kept is not None:
             self.kept.start()
 
@@ -54,9 +60,10 @@ class Fits:
             returns a dict of the record's fields; there ``"text"`` is a callable that returns the
             trained model's canonical text (str, bytes or None), ``"objects"`` are the model
             objects by which `saved` knows it again, and ``"hold"`` is true where these may live
-            on for a while, so that the text need not be made at once. A describer may have
-            ``failed(state)``, which is called instead of `after` where the call has raised. The
-            state is also `self.local.state` of the thread while the call lasts.
+            on for a while, so that the text need not be made at once. Where the call has raised,
+            ``failed(state, args, kwargs)`` is called instead of `after`, if there is one. While
+            the call lasts, `self.local.state` is its state, and `self.local.detailed` says
+            whether it will be told in full however short it is.
         """
         if getattr(function, "_mlrepro", False):
             return function
@@ -121,10 +128,10 @@ class Fits:
 
     def _before(self, one, name, args, kwargs):
         self.local.state = None
-        self.local.detailed = one.number <= MOST_DETAILED
+        self.local.detailed = one.detailed = is_told(one.number, 0, MOST_DETAILED)
         one.record["call"] = name
         try:
-            if self.local.detailed:
+            if one.detailed:
                 from . import randomness
 
                 one.record["entry"] = randomness.states()
@@ -136,10 +143,8 @@ class Fits:
 
     def after(self, one, result):
         """Describe and write a call that has ended."""
-        from . import models
-
         record = one.record
-        detailed = models.is_told(one.number, record["seconds"], MOST_DETAILED)
+        detailed = one.detailed or record["seconds"] >= LONG
         try:
             if "entry" in record:
                 from . import randomness
@@ -149,37 +154,49 @@ class Fits:
                 after = one.describer.after
                 record.update(after(one.state, result, one.args, one.kwargs, detailed))
             elif hasattr(one.describer, "failed"):
-                record.update(one.describer.failed(one.state))
+                record.update(one.describer.failed(one.state, one.args, one.kwargs))
         except Exception as error:
             record["incomplete"] = error.__class__.__name__
             forget(error)
-        self._write(one)
+        self._write(one, detailed)
 
-    def _write(self, one):
+    def _write(self, one, detailed):
         record = one.record
-        record["id"] = identity = one.identity
+        record["id"] = one.identity
+        try:
+            self._keep(one, detailed)
+        except Exception as error:
+            forget(error)
+        try:
+            self.waiting.append(record)
+            if detailed or len(self.waiting) >= _WAITING or self._is_late(record):
+                self._flush()
+        except Exception as error:
+            forget(error)
+
+    def _is_late(self, record):
+        now = perf_counter()
+        if record is self.waiting[0]:
+            self.waited = now
+        return now - self.waited > _LONGEST_WAIT
+
+    def _flush(self):
+        records, self.waiting = self.waiting, []
+        self.log.write_all(b"f", [(as_json(record),) for record in records])
+
+    def _keep(self, one, detailed):
+        record = one.record
         text, objects = record.pop("text", None), record.pop("objects", ())
         hold = record.pop("hold", False)
-        try:
+        if text is not None:
+            if self.kept is None:
+                self.kept = Models(self.log)
+            now = not hold or is_told(one.number, record["seconds"], FIRST)
+            keep = self.kept.keep if now else self.kept.hold
+            record["model"] = keep(one.identity, text, objects)
+        if detailed:
             for model in objects:
-                self.made(model, identity)
-            if text is not None:
-                record["model"] = self._models().keep(
-                    identity, one.number, record["seconds"], text, hold
-                )
-        except Exception as error:
-            forget(error)
-        try:
-            self.log.write(b"f", as_json(record))
-        except Exception as error:
-            forget(error)
-
-    def _models(self):
-        if self.kept is None:
-            from .models import Models
-
-            self.kept = Models(self.log)
-        return self.kept
+                self.made(model, one.identity)
 
     def made(self, model, identity):
         """Let `saved` know a model object again."""
@@ -192,15 +209,16 @@ class Fits:
         """Note that the program itself saved or serialised a model that a fit made."""
         if getattr(self.local, "outer", None) is not None:
             return  # the library does, to copy it
-        identity, reference = self.ids.get(id(model), ("", None))
-        if identity and reference() is model:
-            del self.ids[id(model)]
-            if self.kept is not None:
-                self.kept.forget(identity)
+        identity, reference = self.ids.pop(id(model), ("", None))
+        if reference is not None and reference() is not model:
+            identity = ""
+        if self.kept is not None:
+            identity = self.kept.forget(identity, model)
+        if identity:
             self.log.write(b"p", identity)
 
-    def improved(self, call, model, describer, count=1):
-        """Note that the program itself improved a model by `count` rounds, outside of any fit.
+    def improved(self, call, model, describer):
+        """Note that the program itself improved a model by a round, outside of any fit.
 
         The model is described when it goes, or when the process ends; `describer.gone(state,
         model)` does it, whose state is what ``describer.before(call, (model,), {})`` gave.
@@ -231,19 +249,17 @@ class Fits:
                 one.record.pop("text", None)
         except Exception as error:
             forget(error)
-        self._write(one)
+        self._write(one, True)
 
     def close(self):
         """The process ends: write what waits."""
+        self._flush()
         for one in tuple(self.by_hand.values()):
             model = one.reference()
             if model is not None:
                 self.gone(model)
         if self.kept is not None:
             self.kept.close()
-
-
-_MOST_KNOWN = 1000
 
 
 class _One:
@@ -253,6 +269,7 @@ class _One:
         self.number = number
         self.identity = "%d-%d" % (os.getpid(), number)
         self.describer = describer
+        self.detailed = True
         self.record = {}
         self.state = None
 

@@ -29,7 +29,7 @@ def _patch_basic(module, fits):
     watch = courses.Methods(fits, "lightgbm.Booster.update", by_hand)
     watch.patch(
         module.Booster,
-        update=watch.update(lambda finished, _: finished),
+        update=watch.update,
         eval_train=watch.evaluation(_results),
         eval_valid=watch.evaluation(_results),
         save_model=watch.saving,
@@ -117,105 +117,61 @@ class _Library:
         return asked if asked > 0 else int(self.basic._LIB.omp_get_max_threads())
 
 
-class _Describer:
+class _Describer(courses.Describer):
     """What the three ways to train have in common."""
 
-    def __init__(self, fits, library, function=None):
-        self.fits = fits
-        self.library = library
-        self.function = function
+    def kept(self, objects):
+        """Return the rounds that the model predicts with."""
+        booster = objects[-1]
+        best = getattr(booster, "best_iteration", None)
+        return best if best is not None and best > 0 else booster.current_iteration()
 
-    def failed(self, tally):
-        """Say how far a training came that an error ended."""
-        course = tally.of(None)
-        rounds = {"asked": tally.told["asked"], "trained": course.run, "stopped_by": "an error"}
-        return {"rounds": rounds, **self._plainly(tally), **courses.scored(course)}
-
-    def _plainly(self, tally):
-        """What costs microseconds: parameters as they were passed, data by its shapes."""
-        passed = {name: value for name, value in tally.told["passed"].items() if value is not None}
-        return {"params": boosters.plain(passed), "data": tally.told["data"]}
-
-    def _fields(self, tally, booster, detailed):
-        course = tally.of(booster)
-        kept = _best(booster) or booster.current_iteration()
-        fields = {"rounds": courses.rounds(tally, course, kept), **courses.scored(course)}
-        fields.update(self._in_effect(tally, booster) if detailed else self._plainly(tally))
-        return {**fields, **_text(booster, tally.told["passed"])}
-
-    def _in_effect(self, tally, booster):
-        found, passed, told = resolved(booster), dict(tally.told["passed"]), tally.told
+    def in_effect(self, tally, booster):
+        """Ask for all parameters."""
+        found, passed = resolved(booster), tally.passed
         mains = dict(self.library.mains())
         mains.update((name, name) for name in found)
         mains.update((name, name) for name in _OF_SKLEARN)
         if not self.library.is_complete():
             mains.update((name, name) for name in passed if name not in mains)
         fields = boosters.parameters(passed, mains, found, _OWN_NAMES)
-        if told.get("overridden"):
-            fields.setdefault("overridden", {}).update(told["overridden"])
-        data = told["data"] + [_categorical(told.get("train_set"))]
-        fields.update(
-            resolved=found, data=list(filter(None, data)), threads=self.library.threads(found)
-        )
-        return fields
+        if tally.overridden:
+            fields.setdefault("overridden", {}).update(tally.overridden)
+        return courses.told(tally, resolved=found, threads=self.library.threads(found), **fields)
+
+    def text(self, booster, found):
+        """Give the model's text, unless it would be long; held, a model must hold no data."""
+        size = _size(booster) if found else 0
+        if size > LARGEST:
+            return {"text_left_out": "about %d MiB" % (size >> 20)}
+        write = _plain(booster, "model_to_string")
+        hold = getattr(booster, "train_set", None) is None
+        return {"text": lambda: write(booster), "hold": hold}
 
 
 class _Engine(_Describer):
     """`lightgbm.train` and `lightgbm.cv`."""
 
-    def before(self, call, args, kwargs):
+    def tell(self, tally, args, kwargs):
         """Note what was passed."""
-
-        def given(name, position=99):
-            return boosters.argument(self.function, name, position, args, kwargs)
-
+        given = self.given(args, kwargs)
         params, train_set = given("params", 0), given("train_set", 1)
-        passed = {**(getattr(train_set, "params", None) or {}), **(params or {})}
-        limits = self.library.rounds(passed)
-        told = {"passed": passed, "asked": limits[0][1] if limits else given("num_boost_round", 2)}
-        if limits and ("num_boost_round" in kwargs or len(args) > 2):
-            if given("num_boost_round", 2) != told["asked"]:
-                told["overridden"] = {
-                    "num_boost_round": "%s=%s of `params` took effect" % limits[0]
-                }
-        told["data"] = _data(given, call)
-        state = courses.Tally(holds=call == "lightgbm.cv", **told)
-        budget = boosters.budget(passed)
-        return {"state": state, "budget": budget} if budget else {"state": state}
+        tally.passed = {**(getattr(train_set, "params", None) or {}), **(params or {})}
+        tally.asked = given("num_boost_round", 2)
+        limits = self.library.rounds(tally.passed)
+        if limits:
+            asked, tally.asked = tally.asked, limits[0][1]
+            if asked != tally.asked and ("num_boost_round" in kwargs or len(args) > 2):
+                why = "%s=%s of `params` took effect" % limits[0]
+                tally.overridden["num_boost_round"] = why
 
-    def after(self, tally, result, args, kwargs, detailed):
-        """Ask the trained model."""
-        if result.__class__ is dict:
-            return self._validated(tally, result, detailed)
-        return {**self._fields(tally, result, detailed), "objects": (result,)}
+    def data(self, call, args, kwargs):
+        """Describe the data sets as they were passed."""
+        return _data(self.given(args, kwargs), call)
 
-    def _validated(self, tally, result, detailed):
-        history = {k: list(v) for k, v in result.items() if v.__class__ is list}
-        course = tally.of(None)
-        kept = max(map(len, history.values())) if history else course.run
-        fields = {"rounds": courses.rounds(tally, course, kept), "scores": courses.last(history)}
-        if detailed and tally.first is not None:
-            fields.update(self._in_effect(tally, tally.first))
-        else:
-            fields.update(self._plainly(tally))
-        if detailed:
-            fields["history"] = history
-        return fields
-
-
-def _best(booster):
-    best = getattr(booster, "best_iteration", None)
-    return best if best is not None and best > 0 else 0
-
-
-def _text(booster, passed):
-    """Give the model's text, unless it would be long; held, the model holds no data any more."""
-    size = _size(booster)
-    if size > LARGEST:
-        return {"text_left_out": "about %d MiB" % (size >> 20)}
-    write = _plain(booster, "model_to_string")
-    hold = getattr(booster, "train_set", None) is None
-    return {"text": lambda: write(booster), "hold": hold}
+    def history(self, result):
+        """Read what `cv` returned."""
+        return {name: list(one) for name, one in result.items() if one.__class__ is list}
 
 
 def _size(booster):
@@ -253,22 +209,24 @@ def _plain(booster, name):
 
 
 def _data(given, call):
-    """Describe the data sets as they were passed."""
-    found = [_dataset("train", given("train_set", 1))]
-    valid, names = (
-        given("valid_sets", 3 if call == "lightgbm.train" else 99),
-        given("valid_names", 4),
-    )
-    if valid is not None:
-        valid = valid if valid.__class__ in (list, tuple) else [valid]
-        names = names if names.__class__ in (list, tuple) else [names] if names else []
-        for index, one in enumerate(valid):
-            name = names[index] if index < len(names) else "valid_%d" % index
-            found.append(_dataset(name, one))
-    initial = given("init_model", 6 if call == "lightgbm.train" else 99)
+    train_set = given("train_set", 1)
+    found = [_dataset("train", train_set)]
+    in_train = call == "lightgbm.train"
+    valid, names = given("valid_sets", 3 if in_train else 99), given("valid_names", 4)
+    for index, one in enumerate(_listed(valid)):
+        known = _listed(names)
+        name = known[index] if index < len(known) else "valid_%d" % index
+        found.append(_dataset(name, one))
+    initial = given("init_model", 6 if in_train else 99)
     if initial is not None:
         found.append("init_model: %s" % _initial(initial))
     return found
+
+
+def _listed(value):
+    if value is None:
+        return ()
+    return value if value.__class__ in (list, tuple) else (value,)
 
 
 def _initial(model):
@@ -293,6 +251,9 @@ def _dataset(name, one):
     ):
         if getattr(one, field, None) is not None:
             text += ", " + word
+    named = getattr(one, "categorical_feature", None)
+    if named.__class__ in (list, tuple) and named:
+        text += ", %d categorical" % len(named)
     return "%s: %s" % (name, text)
 
 
@@ -303,52 +264,41 @@ def _constructed(one):
     return " %d × %d" % (one.num_data(), one.num_feature())
 
 
-def _categorical(one):
-    named = getattr(one, "categorical_feature", None)
-    count = len(named) if named.__class__ in (list, tuple) else 0
-    count = count or len(getattr(one, "pandas_categorical", None) or ())
-    return "%d categorical features" % count if count else ""
-
-
 class _ByHand(_Describer):
     """Loops over `update` outside any fit."""
 
-    def before(self, call, args, kwargs):
+    def tell(self, tally, args, kwargs):
         """Note what is known after the first round."""
-        booster = args[0]
-        train_set = getattr(booster, "train_set", None)
-        told = {"passed": dict(booster.params or {}), "asked": None}
-        told.update(data=[_dataset("train", train_set)])
-        return {"state": courses.Tally(**told)}
+        tally.passed = dict(args[0].params or {})
+
+    def data(self, call, args, kwargs):
+        """Describe the booster's own data set."""
+        return [_dataset("train", getattr(args[0], "train_set", None))]
 
     def gone(self, tally, booster):
         """Ask the model."""
-        return {**self._fields(tally, booster, True), "hold": False}
+        if tally.passed is None:
+            self.tell(tally, (booster,), {})
+        return {**self.fields(tally, (booster,), True), "hold": False}
 
 
 class _Estimator(_Describer):
     """`fit` of the scikit-learn interface."""
 
-    def before(self, call, args, kwargs):
+    def tell(self, tally, args, kwargs):
         """Note what was passed: what differs from the defaults, or is unknown to the class."""
-
-        def given(name, position=99):
-            return boosters.argument(self.function, name, position, args, kwargs)
-
         model = args[0]
-        passed = {
-            **boosters.constructed_with(model),
-            **(getattr(model, "_other_params", None) or {}),
-        }
+        passed = boosters.constructed_with(model)
+        passed.update(getattr(model, "_other_params", None) or {})
         limits = self.library.rounds(passed)
         limits.sort(key=lambda one: one[0] == "n_estimators")  # which counts least
-        asked = limits[0][1] if limits else getattr(model, "n_estimators", None)
-        data = boosters.given_data(given)
-        state = courses.Tally(passed=passed, asked=asked, data=data)
-        budget = boosters.budget(passed)
-        return {"state": state, "budget": budget} if budget else {"state": state}
+        tally.passed = passed
+        tally.asked = limits[0][1] if limits else getattr(model, "n_estimators", None)
 
-    def after(self, tally, result, args, kwargs, detailed):
-        """Ask the trained model."""
-        booster = args[0]._Booster
-        return {**self._fields(tally, booster, detailed), "objects": (args[0], booster)}
+    def data(self, call, args, kwargs):
+        """Describe what was passed to `fit`."""
+        return boosters.fitted_data(self.given(args, kwargs))
+
+    def objects(self, result, args):
+        """Return the estimator and its booster."""
+        return (args[0], args[0]._Booster)

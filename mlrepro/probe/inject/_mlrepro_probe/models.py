@@ -8,14 +8,19 @@ come, and written when the process ends.
 import os
 from collections import deque
 
+from .asking import forget
+
 LARGEST = 8 * 2**20
 """Models whose text is longer, in bytes, are not kept."""
 
 MOST = 64
 """Models that one process keeps, the last ones."""
 
-_FIRST = 16
+FIRST = 8
+"""Models that are written at once, whatever they took."""
+
 _HELD = 8
+
 LONG = 0.05
 """A fit that took as long, in seconds, is described in full and its model is written at once."""
 
@@ -32,35 +37,43 @@ class Models:
         self.written = deque()
         self.held = deque()
 
-    def keep(self, identity, number, seconds, text, hold):
-        """Write a model's text now or later; return the name of its file in the log's folder.
+    def keep(self, identity, text, objects=()):
+        """Write a model's text; return the name of its file in the log's folder, or nothing.
 
         Parameters
         ----------
-        number : int
-            Which fit of the process made it, from 1.
+        identity : str
+            Of the fit that made it.
         text : callable
             Returns the text (str or bytes), or None where there is none or it is too long.
-        hold : bool
-            Whether it costs nothing to hold the model itself, which `text` refers to.
+        objects : tuple
+            The model's objects, by which `forget` knows it again.
         """
-        if is_told(number, seconds, _FIRST) or not hold:
-            return self._write(identity, text)
-        self.held.append((identity, text))
+        return self._write(identity, text)
+
+    def hold(self, identity, text, objects):
+        """Do so when the process ends, unless newer ones come."""
+        self.held.append((identity, text, objects))
         if len(self.held) > _HELD:
             self.held.popleft()
         return "model-" + identity
 
-    def forget(self, identity):
-        """Do not write a model that the program itself saved meanwhile."""
+    def forget(self, identity, model):
+        """Do not write a model that the program saved; return its fit's id if it is known."""
         for one in tuple(self.held):
-            if one[0] == identity:
+            if one[0] == identity or any(known is model for known in one[2]):
                 self.held.remove(one)
+                return one[0]
+        return identity
 
     def close(self):
         """Write those that are held; the process ends."""
         while self.held:
-            self._write(*self.held.popleft())
+            identity, text, _ = self.held.popleft()
+            try:
+                self._write(identity, text)
+            except Exception as error:
+                forget(error)
 
     def _write(self, identity, text):
         data = text()

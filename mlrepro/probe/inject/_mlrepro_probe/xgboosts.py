@@ -47,11 +47,11 @@ def patch(module, fits):
 
 
 def _patch_core(module, fits):
-    watch = courses.Methods(fits, "xgboost.Booster.update", _ByHand(module))
+    watch = courses.Methods(fits, "xgboost.Booster.update", _ByHand(fits, module))
     watch.patch(
         module.Booster,
-        update=watch.update(_is_round),
-        boost=watch.update(_is_round),
+        update=watch.update,
+        boost=watch.inner_update,
         eval_set=watch.evaluation(_results),
         save_model=watch.saving,
         save_raw=watch.copying,
@@ -60,11 +60,6 @@ def _patch_core(module, fits):
         __getstate__=watch.copying,
         __del__=watch.end,
     )
-
-
-def _is_round(_, caller):
-    """`update` calls `boost` for an objective of the user's: one round."""
-    return None if caller.f_globals.get("__name__") == "xgboost.core" else False
 
 
 def _results(text):
@@ -95,7 +90,7 @@ def _patch_training(module, fits):
     core = sys.modules["xgboost.core"]
     for name in ("train", "cv"):
         original = getattr(module, name)
-        describer = _Training(core, original)
+        describer = _Training(fits, core, original)
         setattr(module, name, fits.watch("xgboost." + name, original, describer))
 
 
@@ -105,57 +100,67 @@ def _patch_sklearn(module, fits):
         if isinstance(kind, type) and issubclass(kind, module.XGBModel):
             original = vars(kind).get("fit")
             if original is not None:
-                kind.fit = fits.watch(_method, original, _Estimator(core, original))
+                kind.fit = fits.watch(_method, original, _Estimator(fits, core, original))
 
 
 def _method(estimator, *_args, **_kwargs):
     return type(estimator).__name__ + ".fit"
 
 
-class _Describer:
+class _Describer(courses.Describer):
     """What the three ways to train have in common."""
 
-    def __init__(self, core, function=None):
-        self.core = core
-        self.function = getattr(function, "__wrapped__", function)  # below a decorator of theirs
+    def kept(self, objects):
+        """Return the rounds that the model predicts with; a booster's `predict` takes all."""
+        return objects[-1].num_boosted_rounds()
 
-    def failed(self, tally):
-        """Say how far a training came that an error ended."""
-        course = tally.of(None)
-        rounds = {"asked": tally.told["asked"], "trained": course.run, "stopped_by": "an error"}
-        return {"rounds": rounds, **self._plainly(tally), **courses.scored(course)}
-
-    def _plainly(self, tally):
-        """What costs microseconds: parameters as they were passed, data by its shapes."""
-        passed = {name: value for name, value in tally.told["passed"].items() if value is not None}
-        return {"params": boosters.plain(passed), "data": tally.told["data"]}
-
-    def _fields(self, tally, booster, kept, detailed):
-        course = tally.of(booster)
-        fields = {"rounds": courses.rounds(tally, course, kept), **courses.scored(course)}
-        fields.update(self._in_effect(tally, booster) if detailed else self._plainly(tally))
-        return {**fields, **self._text(booster, fields.get("resolved"))}
-
-    def _in_effect(self, tally, booster):
-        found, passed = resolved(booster), tally.told["passed"]
+    def in_effect(self, tally, booster):
+        """Ask for all parameters."""
+        found = resolved(booster)
         mains = {name: _ALIASES.get(name, name) for name in (*found, *_ALIASES)}
         mains.update((name, name) for name in _ELSEWHERE + _OF_SKLEARN)
-        fields = boosters.parameters(passed, mains, found, _OWN_NAMES)
-        fields.update(resolved=found, data=tally.told["data"], threads=self._threads(found))
-        return fields
+        fields = boosters.parameters(tally.passed, mains, found, _OWN_NAMES)
+        return courses.told(tally, resolved=found, threads=self._threads(found), **fields)
 
     def _threads(self, found):
         asked = int(found.get("nthread", found.get("n_jobs", 0)))
-        return asked if asked > 0 else int(self.core._LIB.omp_get_max_threads())
+        return asked if asked > 0 else int(self.library._LIB.omp_get_max_threads())
 
-    def _text(self, booster, found):
-        """Give the model's text, unless it would be long."""
-        size = _size(booster, found)
+    def text(self, booster, found):
+        """Give the model's text, unless it would be long; held, it must hold no GPU's memory."""
+        size = _size(booster, found) if found else 0
         if size > LARGEST:
             return {"text_left_out": "about %d MiB" % (size >> 20)}
         write = _plain(booster, "save_raw")
         device = (found or {}).get("device", "cpu")
         return {"text": lambda: bytes(write(booster, "json")), "hold": device == "cpu"}
+
+
+class _Training(_Describer):
+    """`xgboost.train` and `xgboost.cv`."""
+
+    def tell(self, tally, args, kwargs):
+        """Note what was passed."""
+        given = self.given(args, kwargs)
+        tally.passed = dict(given("params", 0) or {})
+        tally.asked = given("num_boost_round", 2)
+
+    def data(self, call, args, kwargs):
+        """Describe the data sets as they were passed."""
+        given = self.given(args, kwargs)
+        found = [self._matrix("dtrain", given("dtrain", 1))]
+        if call == "xgboost.train":
+            found += [self._matrix(name, one) for one, name in given("evals", 3) or ()]
+        model = given("xgb_model")
+        if model is not None:
+            name = model[:200] if model.__class__ is str else boosters.kind_of(model)
+            found.append("xgb_model: " + name)
+        return found
+
+    def history(self, result):
+        """Read what `cv` returned: a table of pandas, or a dict."""
+        names = getattr(result, "columns", result)
+        return {_spaced(name): [float(one) for one in result[name]] for name in names}
 
     def _matrix(self, name, one):
         if not hasattr(one, "num_row"):
@@ -173,93 +178,53 @@ class _Describer:
     def _length(self, matrix, field):
         """Length of a column, without a copy of it."""
         length, values = ctypes.c_uint64(), ctypes.POINTER(ctypes.c_float)()
-        self.core._LIB.XGDMatrixGetFloatInfo(
+        self.library._LIB.XGDMatrixGetFloatInfo(
             matrix.handle, ctypes.c_char_p(field), ctypes.byref(length), ctypes.byref(values)
         )
         return length.value
 
 
-class _Training(_Describer):
-    """`xgboost.train` and `xgboost.cv`."""
-
-    def before(self, call, args, kwargs):
-        """Note what was passed."""
-
-        def given(name, position=99):
-            return boosters.argument(self.function, name, position, args, kwargs)
-
-        passed = dict(given("params", 0) or {})
-        data = [self._matrix("dtrain", given("dtrain", 1))]
-        if call == "xgboost.train":
-            data += [self._matrix(name, one) for one, name in given("evals", 3) or ()]
-            model = given("xgb_model")
-            if model is not None:
-                name = model[:200] if model.__class__ is str else boosters.kind_of(model)
-                data.append("xgb_model: " + name)
-        asked = given("num_boost_round", 2)
-        tally = courses.Tally(holds=call == "xgboost.cv", passed=passed, asked=asked, data=data)
-        budget = boosters.budget(passed)
-        return {"state": tally, "budget": budget} if budget else {"state": tally}
-
-    def after(self, tally, result, args, kwargs, detailed):
-        """Ask the trained model."""
-        if tally.holds:
-            return self._validated(tally, result, detailed)
-        fields = self._fields(tally, result, _rounds_of(result), detailed)
-        return {**fields, "objects": (result,)}
-
-    def _validated(self, tally, result, detailed):
-        names = getattr(result, "columns", result)  # a table of pandas, or a dict
-        history = {_spaced(name): [float(one) for one in result[name]] for name in names}
-        course = tally.of(None)
-        kept = max(map(len, history.values())) if history else course.run
-        fields = {"rounds": courses.rounds(tally, course, kept), "scores": courses.last(history)}
-        if detailed and tally.first is not None:
-            fields.update(self._in_effect(tally, tally.first))
-            fields["history"] = history
-        else:
-            fields.update(self._plainly(tally))
-        return fields
-
-
 class _Estimator(_Describer):
     """`fit` of the scikit-learn interface."""
 
-    def before(self, call, args, kwargs):
+    def tell(self, tally, args, kwargs):
         """Note what was passed: what differs from the defaults, or is unknown to the class."""
-
-        def given(name, position=99):
-            return boosters.argument(self.function, name, position, args, kwargs)
-
         model = args[0]
-        passed = {**boosters.constructed_with(model), **(getattr(model, "kwargs", None) or {})}
+        passed = boosters.constructed_with(model)
+        passed.update(getattr(model, "kwargs", None) or {})
         passed.pop("kwargs", None)
-        asked = model.get_num_boosting_rounds()
-        data = boosters.given_data(given)
-        tally = courses.Tally(passed=passed, asked=asked, data=data)
-        budget = boosters.budget(passed)
-        return {"state": tally, "budget": budget} if budget else {"state": tally}
+        tally.passed = passed
+        tally.asked = model.get_num_boosting_rounds()
 
-    def after(self, tally, result, args, kwargs, detailed):
-        """Ask the trained model; it predicts with the best round where it was stopped early."""
-        booster = args[0]._Booster
-        best = booster.attr("best_iteration")
-        kept = int(best) + 1 if best is not None else _rounds_of(booster)
-        fields = self._fields(tally, booster, kept, detailed)
-        return {**fields, "objects": (args[0], booster)}
+    def data(self, call, args, kwargs):
+        """Describe what was passed to `fit`."""
+        return boosters.fitted_data(self.given(args, kwargs))
+
+    def objects(self, result, args):
+        """Return the estimator and its booster."""
+        return (args[0], args[0]._Booster)
+
+    def kept(self, objects):
+        """Return the rounds that it predicts with: up to the best one, if it was stopped early."""
+        best = objects[-1].attr("best_iteration")
+        return int(best) + 1 if best is not None else super().kept(objects)
 
 
 class _ByHand(_Describer):
     """Loops over `update` outside any fit."""
 
-    def before(self, call, args, kwargs):
-        """Note that there is one; a booster does not remember what it was given."""
-        return {"state": courses.Tally(passed={}, asked=None, data=[])}
+    def tell(self, tally, args, kwargs):
+        """A booster does not remember what it was given."""
+        tally.passed = {}
+
+    def data(self, call, args, kwargs):
+        """Nor its data."""
+        return []
 
     def gone(self, tally, booster):
         """Ask the model."""
-        fields = self._fields(tally, booster, _rounds_of(booster), True)
-        return {**fields, "hold": False}
+        tally.passed = {}
+        return {**self.fields(tally, (booster,), True), "hold": False}
 
 
 def resolved(booster):
@@ -287,10 +252,6 @@ def _flatten(value, found):
             found.setdefault(name, one if one.__class__ is str else str(one))
 
 
-def _rounds_of(booster):
-    return booster.num_boosted_rounds()
-
-
 def _spaced(name):
     """``test-rmse-mean`` as ``test rmse-mean``."""
     return str(name).replace("-", " ", 1)
@@ -298,12 +259,10 @@ def _spaced(name):
 
 def _size(booster, found):
     """Estimate the bytes of the model's JSON: by a round in the middle, where it matters."""
-    rounds = _rounds_of(booster)
-    if found is None:  # a short fit
-        return 0
     trees, depth = int(found.get("num_trees", 0)), int(found.get("max_depth", 0))
     if not trees or (depth and trees * 2 ** (depth + 1) * _BYTES_OF_A_NODE <= LARGEST):
         return 0
+    rounds = booster.num_boosted_rounds()
     middle = rounds // 2
     return len(booster[middle : middle + 1].save_raw("json")) * rounds
 
