@@ -50,7 +50,12 @@ def changes(a: Side, b: Side) -> tuple[Change, ...]:
     if not a.fits or not b.fits:
         return ()
     if a.count != b.count or len(a.fits) != len(b.fits):
-        return (Change("fits", _counted(a), _counted(b)),)
+        words = [", ".join(dict.fromkeys(fit.call for fit in side.fits)) for side in (a, b)]
+        same = words[0] == words[1]
+        counts = [
+            str(n) if same else f"{n} ({w})" for n, w in zip((a.count, b.count), words, strict=True)
+        ]
+        return (Change("fits", *counts),)
     pairs = zip(_titles(a), a.fits, b.fits, strict=True)
     return tuple(change for title, x, y in pairs for change in _of_fit(title, x, y))
 
@@ -106,11 +111,6 @@ def loaded(here: Place, record: Manifest, *, notify: Callable[[str], None]) -> l
         return [plain.load(Library, one, where="library") for one in data]
     except (MlreproError, ValueError, TypeError):
         return None
-
-
-def _counted(side: Side) -> str:
-    calls = dict.fromkeys(fit.call for fit in side.fits)
-    return f"{side.count} ({', '.join(calls)})"
 
 
 def _titles(side: Side) -> list[str]:

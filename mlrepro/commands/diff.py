@@ -266,7 +266,7 @@ def _artifacts(
         old = {p: x for p, x in old.items() if is_in_tree(p)}
     judged: list[ArtifactDrift] = []
     failed: list[tuple[bool, MlreproError]] = []
-    for left, right in pairing.pair(list(old), list(new)):
+    for left, right in _pairs(old, new):
         x, y = old.get(left or ""), new.get(right or "")
         one = old[left] if left else new[right or ""]
         weighs = deciding.decides(one.path, one.role, (*old.values(), *new.values()))
@@ -281,6 +281,17 @@ def _artifacts(
         judged = [replace(one, decides=_counts(one.difference)) for one in judged]
         failed = [(True, error) for _, error in failed]
     return tuple(sorted(judged, key=lambda one: not one.decides)), failed
+
+
+def _pairs(
+    old: Mapping[str, Artifact], new: Mapping[str, Artifact]
+) -> list[tuple[str | None, str | None]]:
+    left, right = (
+        {p: x.digest for p, x in side.items() if deciding.is_unsaved(p, x.role)}
+        for side in (old, new)
+    )
+    files = pairing.pair([p for p in old if p not in left], [p for p in new if p not in right])
+    return deciding.partners(left, right) + files
 
 
 def _counts(difference: Difference) -> bool:

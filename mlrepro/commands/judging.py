@@ -11,7 +11,8 @@ from mlrepro import comparators
 from mlrepro.cleanroom import restore
 from mlrepro.cleanroom.room import Room
 from mlrepro.cleanroom.training import Trained
-from mlrepro.commands.deciding import DECIDING, decides
+from mlrepro.commands import deciding
+from mlrepro.commands.deciding import DECIDING, decides, is_unsaved
 from mlrepro.comparators import pairing
 from mlrepro.drift import ArtifactDrift, Difference, Tolerance, Verdict
 from mlrepro.errors import ComparisonError, ManifestError, NothingToCompareError, StoreError
@@ -110,13 +111,21 @@ def _pairs(
     """Pair recorded artifacts with rebuilt ones by path, dates and the like masked."""
     old = {a.path: a for a in recorded}
     new = {o.path: o.role for o in trained.outputs}
-    if fits:  # else nobody saw what the recorded run trained
-        new.update({name: Role.WEIGHTS for name, _ in trained.effective.models})
+    unsaved = {a.path: a.digest for a in recorded if is_unsaved(a.path, a.role)}
+    # Without fits nobody saw what the recorded run trained.
+    rebuilt = {n: digest(path) for n, path in trained.effective.models} if fits else {}
+    new.update(dict.fromkeys(rebuilt, Role.WEIGHTS))
     for role, path in ((Role.STDOUT, trained.stdout), (Role.STDERR, trained.stderr)):
         if path.exists() and path.stat().st_size:
             new[STREAMS[role]] = role
     pairs: list[tuple[Artifact | None, tuple[str, Role] | None]] = []
-    for left, right in pairing.pair(list(old), list(new)):
+    names = deciding.partners(unsaved, rebuilt)
+    names += pairing.pair(
+        [n for n in old if n not in unsaved], [n for n in new if n not in rebuilt]
+    )
+    places = list(old)
+    names.sort(key=lambda pair: places.index(pair[0]) if pair[0] else len(places))
+    for left, right in names:
         if left is None and alone:
             continue
         pairs.append((old[left] if left else None, (right, new[right]) if right else None))

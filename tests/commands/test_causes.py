@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from mlrepro.commands import causes
+from mlrepro.commands import causes, deciding
 from mlrepro.commands.causes import Side
 from mlrepro.drift import Change
-from mlrepro.facts import Fit, Folder, Generator, Input, Rounds, Source
-from mlrepro.manifest import Manifest, Run, Status
+from mlrepro.facts import Digest, Fit, Folder, Generator, Input, Rounds, Source
+from mlrepro.manifest import Manifest, Run, Status, unsaved_model
 
 FIT = Fit(
     "lightgbm.train",
@@ -67,9 +67,26 @@ def test_of_several_fits_each_has_its_place() -> None:
 def test_another_number_of_fits_is_told_in_one_line() -> None:
     more = replace(SIDE, fits=(FIT, FIT), count=2)
 
-    assert causes.changes(SIDE, more) == (
-        Change("fits", "1 (lightgbm.train)", "2 (lightgbm.train)"),
-    )
+    assert causes.changes(SIDE, more) == (Change("fits", "1", "2"),)
+
+
+def test_unsaved_models_are_paired_by_what_they_hold_before_their_number() -> None:
+    a, b, c, d = (Digest("md5", str(n) * 32) for n in range(4))
+    first, second, third = (unsaved_model(n) for n in (1, 2, 3))
+
+    assert deciding.partners({first: a, second: b}, {first: b, second: a}) == [
+        (first, second),
+        (second, first),
+    ]
+    assert deciding.partners({first: a, second: b, third: c}, {first: b, second: d}) == [
+        (first, second),
+        (second, first),
+        (third, None),
+    ]
+    assert deciding.partners({first: a}, {first: a, second: a}) == [
+        (first, first),
+        (None, second),
+    ]
 
 
 def test_a_run_whose_fits_nobody_saw_is_not_compared() -> None:
