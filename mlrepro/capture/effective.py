@@ -47,6 +47,8 @@ class Effective:
         Sources of randomness.
     models : tuple of (str, Path)
         Artifact path (``<model 1>``) and file of each model that the program did not save.
+    ignored : mapping of str to tuple of str
+        Call → what was passed to it, in any of the fits, and was unknown to the library.
     listing : bytes
         The ledger's list ``fits``, JSON: ``fits``, each with all its parameters and its history,
         up to a size; ``others``, a summary of those beyond it.
@@ -56,6 +58,7 @@ class Effective:
     count: int = 0
     generators: tuple[Generator, ...] = ()
     models: tuple[tuple[str, Path], ...] = ()
+    ignored: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     listing: bytes = b""
 
 
@@ -83,6 +86,7 @@ def find(observation: Observation, root: Path, weights: Sequence[Path] = ()) -> 
         count=len(fits),
         generators=_generators(observation, fits, root),
         models=tuple((name, Path(one.model)) for name, one in models.items()),
+        ignored=_ignored(fits),
         listing=_listing(fits, ordered) if fits else b"",
     )
 
@@ -146,6 +150,14 @@ def _shown(fits: Sequence[Fit]) -> tuple[Fit, ...]:
     if len(fits) <= INLINE:
         return tuple(fits)
     return (*fits[: INLINE // 2], *fits[-INLINE // 2 :])
+
+
+def _ignored(fits: Sequence[Fit]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for fit in fits:
+        if fit.ignored:
+            found[fit.call] = tuple(dict.fromkeys((*found.get(fit.call, ()), *fit.ignored)))
+    return found
 
 
 def _unsaved(ordered: Sequence[Fitted], weights: Sequence[Path]) -> dict[str, Fitted]:

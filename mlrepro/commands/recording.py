@@ -64,6 +64,8 @@ class Recorded:
         What could not be recorded, one sentence each.
     reasons : mapping of str to str
         Weights that only the ledger keeps: what was in the way of a pointer.
+    ignored : mapping of str to tuple of str
+        Call → parameters that were passed to it and that it does not know.
     warnings : tuple of str
         What the user should know of secrets, one sentence each.
     """
@@ -74,6 +76,7 @@ class Recorded:
     in_ledger: bool = True
     troubles: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
+    ignored: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
@@ -180,7 +183,14 @@ def seal(
         )
         unpin(here, work)
     return Recorded(
-        record, kept, staged, in_ledger, tuple(troubles), choice.reasons, _warnings(state)
+        record,
+        kept,
+        staged,
+        in_ledger,
+        troubles=tuple(troubles),
+        reasons=choice.reasons,
+        ignored=trained.ignored,
+        warnings=_warnings(state),
     )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from mlrepro.capture import blindspots
 from mlrepro.commands.run import RunResult
-from mlrepro.manifest import Artifact, Fit, Kept, Manifest, Role, Status, is_in_tree
+from mlrepro.manifest import Artifact, Kept, Manifest, Role, Status, is_in_tree
 
 
 def lines(result: RunResult) -> Iterator[str]:
@@ -36,7 +36,7 @@ def lines(result: RunResult) -> Iterator[str]:
         yield f"to keep the model: git add {dash}{shlex.join(names)}"
     for edit in record.code.edits if record.code else ():
         yield f"{edit.path} was edited while the run went on; {_LOADED.get(edit.loaded, '')}"
-    yield from _ignored(record.fits)
+    yield from _ignored(recorded.ignored)
     yield from _unseen(record)
     yield from recorded.warnings
     yield from result.troubles
@@ -51,12 +51,8 @@ def _unsaved(record: Manifest) -> Iterator[str]:
         yield f"the ledger keeps {what} trained and not saved: {names}"
 
 
-def _ignored(fits: Iterable[Fit]) -> Iterator[str]:
+def _ignored(found: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """Name what was passed to a library and is unknown to it: users want to know at once."""
-    found: dict[str, dict[str, None]] = {}
-    for fit in fits:
-        if fit.ignored:
-            found.setdefault(fit.call, {}).update(dict.fromkeys(fit.ignored))
     for call, names in found.items():
         yield f"{call} ignored: {', '.join(names)} (unknown parameter{'s' * (len(names) > 1)})"
 

@@ -183,6 +183,12 @@ def test_a_model_file_that_is_gone_or_a_link_is_no_model(tmp_path) -> None:
     assert find(seen(*fits)).models == ()
 
 
+def test_what_was_ignored_is_known_of_fits_that_are_not_shown() -> None:
+    fits = [fitted(time=n, ignored=["num_leafs"] if n == 50 else ()) for n in range(100)]
+
+    assert find(seen(*fits)).ignored == {"lightgbm.train": ("num_leafs",)}
+
+
 def test_generators_say_who_was_seeded_and_who_was_not() -> None:
     seedings = (
         {"name": "numpy", "seed": "42", "where": "", "pid": 1, "count": 1},

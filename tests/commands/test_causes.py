@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
+from mlrepro import manifest, plain
+from mlrepro.capture.libraries import Library
 from mlrepro.commands import causes, deciding
 from mlrepro.commands.causes import Side
 from mlrepro.drift import Change
-from mlrepro.facts import Digest, Fit, Folder, Generator, Input, Rounds, Source
+from mlrepro.facts import Digest, Fit, Folder, Generator, Input, Listing, Rounds, Source
 from mlrepro.manifest import Manifest, Run, Status, unsaved_model
 
 FIT = Fit(
@@ -125,6 +128,28 @@ def test_a_seeded_generator_that_stood_elsewhere_is_a_suspect() -> None:
     (said,) = causes.suspects(a, b, record())
 
     assert said.startswith("numpy's generator was in another state when lightgbm.train began")
+
+
+@pytest.mark.parametrize(
+    ("explained", "expected"),
+    [((), ["library libgomp.so"]), ((Change("package numpy", "1", "2"),), ["library libgomp.so"])],
+)
+def test_another_build_of_a_library_is_named(monkeypatch, explained, expected) -> None:
+    before = [
+        Library("libgomp.so.1", "/lib/libgomp.so.1", "aa"),
+        Library("a.so", "a.so", "bb", package="numpy"),
+    ]
+    after = [
+        Library("libgomp.so.1", "/lib/libgomp.so.1", "cc"),
+        Library("a.so", "a.so", "bb", package="numpy"),
+    ]
+    data = json.dumps(plain.dump(before)).encode()
+    monkeypatch.setattr(causes.restore, "listing", lambda *_, **__: data)
+    run = manifest.replace(record(), lists={"libraries": Listing(Digest("md5", "0" * 32), 2)})
+
+    found = causes.native(None, run, after, explained, notify=print)
+
+    assert [change.what for change in found] == expected
 
 
 @pytest.mark.parametrize(
