@@ -40,12 +40,19 @@ def _code(handler):
 
 def as_json(record):
     """Write a record, whatever values the program passed."""
-    import json
+    if not _ENCODER:
+        from json import JSONEncoder
 
+        _ENCODER.append(JSONEncoder(default=_word, skipkeys=True).encode)
     try:
-        return json.dumps(record, default=_word, skipkeys=True)
+        return _ENCODER[0](record)
     except (ValueError, RecursionError):  # a value that holds itself
         short = {name: value for name, value in record.items() if name not in _OF_THE_PROGRAM}
+        return _ENCODER[0](short)
+
+
+_ENCODER = []
+_OF_THE_PROGRAM}
         return json.dumps(short, default=_word, skipkeys=True)
 
 

@@ -8,17 +8,23 @@ _MOST_ELEMENTS = 100
 
 def argument(function, name, position, args, kwargs):
     """Return the value of an argument that was passed, else its default."""
-    if name in kwargs:
-        return kwargs[name]
     if len(args) > position:
         return args[position]
-    defaults = function.__kwdefaults__ or {}
-    if name in defaults:
-        return defaults[name]
-    code, values = function.__code__, function.__defaults__ or ()
-    names = code.co_varnames[: code.co_argcount]
-    first = len(names) - len(values)
-    return values[names.index(name) - first] if name in names[first:] else None
+    if name in kwargs:
+        return kwargs[name]
+    return defaults(function).get(name)
+
+
+def defaults(function):
+    """Return name → default of a function's arguments."""
+    found = _DEFAULTS.get(function)
+    if found is None:
+        code, values = function.__code__, function.__defaults__ or ()
+        names = code.co_varnames[: code.co_argcount]
+        found = dict(zip(names[len(names) - len(values) :], values))  # noqa: B905  Python 3.8
+        found.update(function.__kwdefaults__ or {})
+        _DEFAULTS[function] = found
+    return found
 
 
 def parameters(passed, mains, resolved, own_names):
@@ -98,7 +104,10 @@ def plain(value):
     if value is None or kind in (bool, int, float, str):
         return value
     if kind is dict:
-        return {str(key): plain(one) for key, one in list(value.items())[:_MOST_ELEMENTS]}
+        items = (
+            value.items() if len(value) <= _MOST_ELEMENTS else list(value.items())[:_MOST_ELEMENTS]
+        )
+        return {str(key): plain(one) for key, one in items}
     if kind in (list, tuple, set, frozenset):
         listed = sorted(value, key=str) if kind in (set, frozenset) else value
         return [plain(one) for one in listed[:_MOST_ELEMENTS]]
@@ -157,11 +166,11 @@ def constructed_with(estimator):
 
     From its attributes: `get_params` reads the signature anew each time, 0.1 ms.
     """
-    defaults = _defaults(type(estimator))
+    usual = _defaults(type(estimator))
     return {
         name: value
         for name, value in vars(estimator).items()
-        if name[:1] != "_" and name[-1:] != "_" and name in defaults and value is not defaults[name]
+        if name in usual and value is not usual[name] and value is not None
     }
 
 
@@ -172,12 +181,8 @@ def _defaults(kind):
         for one in reversed(kind.__mro__):
             function = vars(one).get("__init__")
             function = getattr(function, "__wrapped__", function)
-            code = getattr(function, "__code__", None)
-            if code is None:
-                continue
-            names, values = code.co_varnames[: code.co_argcount], function.__defaults__ or ()
-            found.update(zip(names[len(names) - len(values) :], values))  # noqa: B905  Python 3.8
-            found.update(function.__kwdefaults__ or {})
+            if hasattr(function, "__code__"):
+                found.update(defaults(function))
         _DEFAULTS[kind] = found
     return found
 

@@ -134,8 +134,16 @@ class Describer:
         if tally.holds:
             return self._validated(tally, self.history(result), detailed)
         objects = self.objects(result, args)
-        fields = self.fields(tally, objects, detailed)
+        if detailed:
+            return {**self.fields(tally, objects), "objects": objects}
+        course, kept = tally.of(objects[-1]), self.kept(objects)
+        fields = self.text(objects[-1], None)
         fields["objects"] = objects
+        fields["rest"] = lambda: {
+            "rounds": rounds(tally, course, kept),
+            **plainly(tally),
+            **scored(course, False),
+        }
         return fields
 
     def objects(self, result, args):
@@ -150,15 +158,24 @@ class Describer:
         rounds = {"asked": tally.asked, "trained": course.run, "stopped_by": "an error"}
         return {"rounds": rounds, **plainly(tally), **scored(course, True)}
 
-    def fields(self, tally, objects, detailed):
+    def fields(self, tally, objects):
         """Say how it went, and what was in effect."""
         booster = objects[-1]
         course = tally.of(booster)
-        fields = scored(course, detailed)
+        fields = scored(course, True)
         fields["rounds"] = rounds(tally, course, self.kept(objects))
-        fields.update(self.in_effect(tally, booster) if detailed else plainly(tally))
-        fields.update(self.text(booster, fields.get("resolved")))
+        fields.update(self.in_effect(tally, booster))
+        fields.update(self.text(booster, fields["resolved"]))
         return fields
+
+    def gone(self, tally, booster, detailed):
+        """Tell of a booster that the program improved itself; nobody else holds it any more."""
+        if tally.passed is None:
+            self.tell(tally, (booster,), {})
+        if detailed:
+            return {**self.fields(tally, (booster,)), "hold": False}
+        course = tally.of(booster)
+        return {"rounds": rounds(tally, course, self.kept((booster,))), **plainly(tally)}
 
     def _validated(self, tally, history, detailed):
         course = tally.of(None)

@@ -60,10 +60,11 @@ class Fits:
             returns a dict of the record's fields; there ``"text"`` is a callable that returns the
             trained model's canonical text (str, bytes or None), ``"objects"`` are the model
             objects by which `saved` knows it again, and ``"hold"`` is true where these may live
-            on for a while, so that the text need not be made at once. Where the call has raised,
-            ``failed(state, args, kwargs)`` is called instead of `after`, if there is one. While
-            the call lasts, `self.local.state` is its state, and `self.local.detailed` says
-            whether it will be told in full however short it is.
+            on for a while, so that the text need not be made at once; ``"rest"`` is a callable
+            that returns fields which can wait until some records are written together. Where the
+            call has raised, ``failed(state, args, kwargs)`` is called instead of `after`, if there
+            is one. While the call lasts, `self.local.state` is its state, and `self.local.detailed`
+            says whether it will be told in full however short it is.
         """
         if getattr(function, "_mlrepro", False):
             return function
@@ -182,7 +183,16 @@ class Fits:
 
     def _flush(self):
         records, self.waiting = self.waiting, []
-        self.log.write_all(b"f", [(as_json(record),) for record in records])
+        self.log.write_all(b"f", [(self._text(record),) for record in records])
+
+    def _text(self, record):
+        try:
+            rest = record.pop("rest", None)
+            if rest is not None:
+                record.update(rest())
+        except Exception as error:
+            forget(error)
+        return as_json(record)
 
     def _keep(self, one, detailed):
         record = one.record
@@ -221,7 +231,7 @@ class Fits:
         """Note that the program itself improved a model by a round, outside of any fit.
 
         The model is described when it goes, or when the process ends; `describer.gone(state,
-        model)` does it, whose state is what ``describer.before(call, (model,), {})`` gave.
+        model, detailed)` does it, whose state is what ``describer.before(call, (model,), {})`` gave.
         """
         one = self.by_hand.get(id(model))
         if one is None:
@@ -244,12 +254,13 @@ class Fits:
 
             if "entry" in one.record:
                 one.record["exit"] = randomness.states()
-            one.record.update(one.describer.gone(one.state, model))
+            one.detailed = one.detailed or one.seconds >= LONG
+            one.record.update(one.describer.gone(one.state, model, one.detailed))
             if id(model) not in self.ids:  # the program has saved it
                 one.record.pop("text", None)
         except Exception as error:
             forget(error)
-        self._write(one, True)
+        self._write(one, one.detailed)
 
     def close(self):
         """The process ends: write what waits."""

@@ -108,7 +108,8 @@ class _Library:
         """Return the name and value of the parameter that limits the rounds, and the value."""
         mains = self.mains()
         given = [name for name in passed if mains.get(name) == "num_iterations"]
-        given.sort(key=lambda name: name != "num_iterations")
+        if len(given) > 1:
+            given.sort(key=lambda name: name != "num_iterations")
         return [(name, passed[name]) for name in given]
 
     def threads(self, found):
@@ -274,12 +275,6 @@ class _ByHand(_Describer):
     def data(self, call, args, kwargs):
         """Describe the booster's own data set."""
         return [_dataset("train", getattr(args[0], "train_set", None))]
-
-    def gone(self, tally, booster):
-        """Ask the model."""
-        if tally.passed is None:
-            self.tell(tally, (booster,), {})
-        return {**self.fields(tally, (booster,), True), "hold": False}
 
 
 class _Estimator(_Describer):

@@ -221,11 +221,6 @@ class _ByHand(_Describer):
         """Nor its data."""
         return []
 
-    def gone(self, tally, booster):
-        """Ask the model."""
-        tally.passed = {}
-        return {**self.fields(tally, (booster,), True), "hold": False}
-
 
 def resolved(booster):
     """Return all parameters in effect, by name, from the nested configuration."""
