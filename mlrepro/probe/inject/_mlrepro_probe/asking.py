@@ -52,10 +52,6 @@ def as_json(record):
 
 
 _ENCODER = []
-_OF_THE_PROGRAM}
-        return json.dumps(short, default=_word, skipkeys=True)
-
-
 _OF_THE_PROGRAM = ("params", "resolved")
 
 

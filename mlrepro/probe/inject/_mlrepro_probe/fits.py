@@ -230,8 +230,8 @@ class Fits:
     def improved(self, call, model, describer):
         """Note that the program itself improved a model by a round, outside of any fit.
 
-        The model is described when it goes, or when the process ends; `describer.gone(state,
-        model, detailed)` does it, whose state is what ``describer.before(call, (model,), {})`` gave.
+        The model is described when it goes, or when the process ends: `describer.gone(state,
+        model, detailed)` does it; the state is what ``describer.before(call, (model,), {})`` gave.
         """
         one = self.by_hand.get(id(model))
         if one is None:
