@@ -7,22 +7,25 @@ from collections.abc import Iterable
 _LOCAL = ("127.", "localhost", "::1", "0.0.0.0")  # noqa: S104  names to tell apart, nothing is bound
 _OWN_SOCKETS = ("pymp-", "/nscd/", "/.X11-unix/", "listener-", "/run/systemd/")
 
+_NO_EVENT = "changed during the run, and no program was seen to do it"
 _HIDES_FILES = (
     *("was not seen", "is not seen", "are seen", "could be watched"),
     *("the log was full", "not all of it could be written"),
 )
 _HIDES_BYTES = ("is not recorded", "are not known")
-_NOTHING = "nothing of this run was observed"
+_STARTS = ("nothing of this run was observed", _NO_EVENT)
 
 
 def matters(sentence: str) -> bool:
     """Say whether a blind spot may hide something that the result depends on."""
+    if sentence.startswith(_NO_EVENT):  # mostly somebody who goes on working
+        return False
     return hides_files(sentence) or sentence.endswith(_HIDES_BYTES)
 
 
 def hides_files(sentence: str) -> bool:
     """Say whether files may have been read that are not among the inputs."""
-    return sentence.endswith(_HIDES_FILES) or sentence.startswith(_NOTHING)
+    return sentence.endswith(_HIDES_FILES) or sentence.startswith(_STARTS)
 
 
 def network(connections: Iterable[str], names: Iterable[str]) -> list[str]:
@@ -65,6 +68,16 @@ def compiled(modules: Iterable[str]) -> list[str]:
     return [
         f"`{module}` was imported; what its compiled code reads is not seen" for module in modules
     ]
+
+
+def without_event(paths: list[str]) -> list[str]:
+    """Return a sentence for what changed though nobody was seen to change it.
+
+    Somebody else may have done it, or a program that calls the system by itself.
+    """
+    if not paths:
+        return []
+    return [f"{_NO_EVENT}: {_list(paths)}"]
 
 
 def incomplete(*, damaged: int, lost: int) -> list[str]:

@@ -82,12 +82,15 @@ class Family:
     interpreters : sequence of Interpreter
         The Python processes that left a log.
     started : sequence of Started
-        What the native observer saw; empty where there was none.
+        What the native observer saw.
+    native : bool
+        Whether the native observer watched.
     """
 
     programs: Sequence[Program] = ()
     interpreters: Sequence[Interpreter] = ()
     started: Sequence[Started] = ()
+    native: bool = False
 
     def unwatched(self) -> list[tuple[Program, str]]:
         """Return the programs that could not be watched, each with a sentence that says so."""
@@ -112,7 +115,7 @@ class Family:
         arguments = program.arguments
         if _is_harmless(arguments) or shutil.which(arguments[0]) is None:  # it could not start
             return ""
-        if self.started:
+        if self.native:
             return self._native_sentence(program)
         return _sentence(program, self.interpreters)
 

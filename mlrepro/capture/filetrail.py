@@ -18,7 +18,7 @@ _WORDS = {"native": "native", "audit": "audit", "wrapper": "wrapper", "stream": 
 
 
 class FileTrail:
-    """What the records up to now amount to.
+    """What the records up to now amount to; `by` is who sees what is moved.
 
     Parameters
     ----------
@@ -34,6 +34,7 @@ class FileTrail:
         self.log = log
         self.territory = territory
         self.shown = shown.rstrip("/")
+        self.by = "audit"
         self.reads: dict[str, Read] = {}
         self.writes: dict[str, Write] = {}
         self.listed: dict[str, Folder] = {}
@@ -148,7 +149,7 @@ class FileTrail:
             self._rename(path, target + path[len(source) :])
         if not inside:  # the run moved a file, or a folder, that was there before
             self._made.add(target)
-            self.writes[target] = Write(target, "audit", relative == "1")
+            self.writes[target] = Write(target, self.by, relative == "1")
 
     def _rename(self, source: str, target: str) -> None:
         self.writes[target] = dataclasses.replace(self.writes.pop(source), path=target)

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from mlrepro.capture import checkedout, globs, grading
 from mlrepro.capture.grading import state
-from mlrepro.capture.observation import Observation, Read
+from mlrepro.capture.observation import Observation, Read, Stat
 from mlrepro.capture.outputs import is_code
 from mlrepro.capture.untracked import is_secret
 from mlrepro.errors import GitError, MlreproError, StoreError
@@ -129,17 +129,22 @@ def find(
         name = name_of(known.root, path)
         if any(part in _NO_INPUT for part in PurePosixPath(name).parts):
             continue
-        opened[name] = read.stat.mtime_ns if read.stat else 0
+        when = read.time + observation.clock if read.time and observation.clock else 0
+        opened[name] = read.stat.mtime_ns if read.stat and not _is_later(read.stat, when) else 0
         if read.seen == "import" or is_code(name):
             code[name] = opened[name]
             if not _is_loose(name, known):
                 continue
-        when = read.time + observation.clock if read.time and observation.clock else 0
         one, trouble = _judge(name, read, when, known, members, cache)
         inputs[read] = one
         troubles += [trouble] if trouble else []
     troubles += _store_differing(inputs, known, stores, cache)
     return Found(tuple(inputs.values()), code, tuple(troubles), opened)
+
+
+def _is_later(stat: Stat, opened: int) -> bool:
+    """Whether a state is that of after the opening: of a module that was loaded compiled."""
+    return bool(opened) and stat.ctime_ns > opened + grading.TICK
 
 
 def _is_loose(name: str, known: Known) -> bool:

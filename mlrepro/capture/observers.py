@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from mlrepro import probe
+from mlrepro.capture import blindspots
 from mlrepro.capture.observation import Observation, Write
 from mlrepro.capture.watchers import (
     AuditObserver,
@@ -158,12 +159,19 @@ class _Together:
         if len(seen) == 1:
             return seen[0]
         first, second = seen
+        writes = _merged(first.writes, second.writes)
+        spots = [*first.blind_spots, *second.blind_spots]
+        if first.name == "native" and not first.unwatched:
+            spots += blindspots.without_event(self._names(w for w in writes if w.seen == "scan"))
         return dataclasses.replace(
             first,
-            writes=_merged(first.writes, second.writes),
-            blind_spots=(*first.blind_spots, *second.blind_spots),
+            writes=writes,
+            blind_spots=tuple(spots),
             name=self.name,
         )
+
+    def _names(self, writes: Iterable[Write]) -> list[str]:
+        return [write.path.removeprefix(f"{self.watching.root}/") for write in writes]
 
 
 def _merged(audited: Sequence[Write], scanned: Sequence[Write]) -> tuple[Write, ...]:

@@ -60,11 +60,14 @@ def observe(
     if command:
         trail.processes.programs.append(Program(tuple(command), word))
     both = nativelog.read(log) if native else nativelog.NativeLog()
+    trail.files.by = "native" if both.records else "audit"
     for record in heapq.merge(found.records, both.records, key=lambda record: record.time):
         trail.follow(record)
     trail.malformed += found.damaged + both.damaged
     trail.lost = both.lost
-    return trail.observation(since, streams, directory=directory)
+    # A program that leaves the library aside leaves no record either.
+    native = native and (bool(trail.processes.started) or word != "1")
+    return trail.observation(since, streams, directory=directory, native=native)
 
 
 class Trail:
@@ -94,13 +97,18 @@ class Trail:
         return f"{self.log}/", f"{inject}/", f"{inject.resolve()}/"
 
     def observation(
-        self, since: int, streams: frozenset[tuple[int, int]], *, directory: str = ""
+        self,
+        since: int,
+        streams: frozenset[tuple[int, int]],
+        *,
+        directory: str = "",
+        native: bool = False,
     ) -> Observation:
         """Return what is so at the end of the run."""
         files, processes = self.files, self.processes
         skipped = (*self._own(), *of_interpreters(processes.interpreters))
         guesser = Guesser(files.territory, since, directory, skipped)
-        family = Family(processes.programs, processes.interpreters, processes.started)
+        family = Family(processes.programs, processes.interpreters, processes.started, native)
         writes = files.outputs(since, streams, skipped)
         reads = files.inputs(
             skipped,
@@ -131,7 +139,7 @@ class Trail:
                 lambda path: files.territory.holds(path) and not path.startswith(skipped)
             ),
             blind_spots=tuple(spots),
-            name="native" if family.started else "audit",
+            name="native" if native else "audit",
             listed=files.folders(skipped),
             unwatched=bool(processes.compiled) or family.write_unseen(),
             libraries=tuple(sorted({os.path.normpath(path) for path in processes.libraries})),

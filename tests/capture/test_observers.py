@@ -12,9 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from mlrepro import probe
 from mlrepro.capture import observers
 from mlrepro.capture.observation import Observation
 from mlrepro.errors import UsageError
+
+NAMES = ["audit+scan", *(["native+scan"] if probe.library() else [])]
+every = pytest.mark.parametrize("by", NAMES)
+natively = pytest.mark.skipif(probe.library() is None, reason="the library was not built")
 
 
 @pytest.fixture
@@ -25,9 +30,15 @@ def root(tmp_path, monkeypatch) -> Path:
     return root
 
 
-def observe(root: Path, *command: str, name: str = "audit+scan", env: dict[str, str] | None = None):
+def observe(
+    root: Path,
+    *command: str,
+    name: str = "audit+scan",
+    env: dict[str, str] | None = None,
+    log: str = "log",
+) -> Observation:
     """Run a command as mlrepro does; return its observation."""
-    observer = observers.choose(name, log=root / ".mlrepro" / "log", root=root, command=command)
+    observer = observers.choose(name, log=root / ".mlrepro" / log, root=root, command=command)
     variables = observer.prepare({**os.environ, **(env or {})})
     subprocess.run(command, cwd=root, env=variables, check=False, capture_output=True)
     return observer.finish()
@@ -46,7 +57,8 @@ def reads(seen: Observation) -> dict[str, str]:
     return {os.path.relpath(read.path): read.seen for read in seen.reads}
 
 
-def test_a_run_is_seen_by_both_observers(root):
+@every
+def test_a_run_is_seen_by_both_observers(root, by):
     (root / "data.csv").write_text("1\n")
     (root / "helper.py").write_text("")
 
@@ -58,21 +70,27 @@ def test_a_run_is_seen_by_both_observers(root):
         os.system("echo 1 > made-by-a-shell.txt")
         os.environ.get("EPOCHS")
         """,
+        name=by,
     )
 
-    assert reads(seen) == {"data.csv": "audit", "helper.py": "import", "train.py": "import"}
-    assert writes(seen) == {"made-by-a-shell.txt": "scan", "model.txt": "audit+scan"}
-    assert seen.name == "audit+scan"
-    assert seen.consulted == ("EPOCHS",)
+    first = by.partition("+")[0]
+    assert reads(seen) == {"data.csv": first, "helper.py": "import", "train.py": "import"}
+    shell = {"audit": "scan", "native": "native+scan"}[first]
+    assert writes(seen) == {"made-by-a-shell.txt": shell, "model.txt": by}
+    assert seen.name == by
+    assert "EPOCHS" in seen.consulted
     assert seen.interpreters[0].argv[1:] == ("train.py",)
     assert seen.interpreters[0].prefix == sys.prefix
 
 
-def test_the_state_of_an_input_is_that_of_its_opening(root):
+@every
+def test_the_state_of_an_input_is_that_of_its_opening(root, by):
     (root / "data.csv").write_text("old")
     before = (root / "data.csv").stat()
 
-    seen = observe_script(root, "open('data.csv').read()\nopen('data.csv', 'w').write('newer')")
+    seen = observe_script(
+        root, "open('data.csv').read()\nopen('data.csv', 'w').write('newer')", name=by
+    )
 
     read = next(read for read in seen.reads if read.path.endswith("data.csv"))
     assert (read.stat.size, read.stat.mtime_ns) == (3, before.st_mtime_ns)
@@ -81,6 +99,7 @@ def test_the_state_of_an_input_is_that_of_its_opening(root):
     assert "data.csv" in writes(seen)
 
 
+@every
 @pytest.mark.parametrize(
     "change",
     [
@@ -90,18 +109,19 @@ def test_the_state_of_an_input_is_that_of_its_opening(root):
         "os.truncate('model', 0)",
     ],
 )
-def test_a_warm_start_keeps_what_it_began_with(root, change):
+def test_a_warm_start_keeps_what_it_began_with(root, change, by):
     (root / "model").write_text("weights of before")
     (root / "new").write_text("n")
 
-    seen = observe_script(root, f"import os\nopen('model').read()\n{change}")
+    seen = observe_script(root, f"import os\nopen('model').read()\n{change}", name=by)
 
     read = next(read for read in seen.reads if read.path.endswith("model"))
     assert Path(read.copy).read_text() == "weights of before"
     assert "model" in writes(seen)
 
 
-def test_what_the_run_wrote_before_it_read_it_is_no_input(root):
+@every
+def test_what_the_run_wrote_before_it_read_it_is_no_input(root, by):
     seen = observe_script(
         root,
         """
@@ -109,12 +129,14 @@ def test_what_the_run_wrote_before_it_read_it_is_no_input(root):
         open("features.bin", "w").write("1")
         subprocess.run([sys.executable, "-c", "open('features.bin').read()"], check=True)
         """,
+        name=by,
     )
 
     assert [read.wrote_before for read in seen.reads if "features" in read.path] == [True]
 
 
-def test_files_that_are_moved_are_known_by_their_last_name(root):
+@every
+def test_files_that_are_moved_are_known_by_their_last_name(root, by):
     seen = observe_script(
         root,
         """
@@ -127,15 +149,19 @@ def test_files_that_are_moved_are_known_by_their_last_name(root):
         with tempfile.NamedTemporaryFile(dir=".") as file:
             file.write(b"1")
         """,
+        name=by,
     )
 
-    assert writes(seen) == {"checkpoint-1/weights": "audit+scan", "model.txt": "audit+scan"}
+    assert writes(seen) == {"checkpoint-1/weights": by, "model.txt": by}
 
 
-def test_opening_for_writing_without_writing_makes_no_output(root):
+@every
+def test_opening_for_writing_without_writing_makes_no_output(root, by):
     (root / "notes.txt").write_text("1")
 
-    seen = observe_script(root, "open('notes.txt', 'a').close(); open('notes.txt', 'r+').close()")
+    seen = observe_script(
+        root, "open('notes.txt', 'a').close(); open('notes.txt', 'r+').close()", name=by
+    )
 
     assert writes(seen) == {}
 
@@ -150,36 +176,43 @@ def test_standard_streams_that_a_shell_redirects_are_seen(root):
     assert writes(seen)["out.txt"].startswith("stream")
 
 
-def test_a_symlink_keeps_its_name_and_a_linked_folder_does_not(root, tmp_path):
+@every
+def test_a_symlink_keeps_its_name_and_a_linked_folder_does_not(root, by, tmp_path):
     (tmp_path / "store").write_text("1")
     (root / "data").mkdir()
     (root / "data" / "link.csv").symlink_to(tmp_path / "store")
     (root / "alias").symlink_to("data")
 
-    seen = observe_script(root, "open('alias/link.csv')")
+    seen = observe_script(root, "open('alias/link.csv')", name=by)
 
     read = next(read for read in seen.reads if read.path.endswith("link.csv"))
     assert read.path == str(root / "data" / "link.csv")
     assert read.stat.ino == (tmp_path / "store").stat().st_ino
 
 
-def test_reads_by_absolute_path_are_told_apart(root):
+@every
+def test_reads_by_absolute_path_are_told_apart(root, by):
     (root / "a.csv").write_text("")
     (root / "b.csv").write_text("")
 
-    seen = observe_script(root, f"open('a.csv'); open({str(root / 'b.csv')!r})")
+    seen = observe_script(root, f"open('a.csv'); open({str(root / 'b.csv')!r})", name=by)
 
     relative = {os.path.basename(read.path): read.relative for read in seen.reads}
     assert (relative["a.csv"], relative["b.csv"]) == (True, False)
 
 
-def test_caches_and_the_interpreters_own_files_are_no_inputs(root):
+@every
+def test_caches_and_the_interpreters_own_files_are_no_inputs(root, by):
     (root / "helper.py").write_text("")
 
     seen = observe_script(
-        root, "import helper, json, sqlite3, zoneinfo\nopen('/etc/hostname')\nopen('/proc/stat')"
+        root,
+        "import helper, json, sqlite3, zoneinfo\nopen('/etc/hostname')\nopen('/proc/stat')",
+        name=by,
     )
-    again = observe(root, sys.executable, "train.py", env={"PYTHONDONTWRITEBYTECODE": ""})
+    again = observe(
+        root, sys.executable, "train.py", env={"PYTHONDONTWRITEBYTECODE": ""}, name=by, log="again"
+    )
 
     assert reads(seen) == {"helper.py": "import", "train.py": "import"}
     assert reads(again) == reads(seen)  # now from the compiled module
@@ -248,16 +281,18 @@ def test_a_library_whose_files_nobody_sees_is_a_blind_spot(root):
     assert "`duckdb` was imported" in seen.blind_spots[0]
 
 
-def test_a_temporary_file_that_was_read_back_leaves_no_trace(root):
+@every
+def test_a_temporary_file_that_was_read_back_leaves_no_trace(root, by):
     seen = observe_script(
-        root, "import os\nopen('t', 'w').write('1')\nopen('t').read()\nos.remove('t')"
+        root, "import os\nopen('t', 'w').write('1')\nopen('t').read()\nos.remove('t')", name=by
     )
 
     assert reads(seen) == {"train.py": "import"}
     assert writes(seen) == {}
 
 
-def test_watched_children_and_looks_at_the_machine_are_no_blind_spots(root):
+@every
+def test_watched_children_and_looks_at_the_machine_are_no_blind_spots(root, by):
     seen = observe_script(
         root,
         """
@@ -270,6 +305,7 @@ def test_watched_children_and_looks_at_the_machine_are_no_blind_spots(root):
         except FileNotFoundError:
             pass
         """,
+        name=by,
     )
 
     assert seen.blind_spots == ()
@@ -283,14 +319,15 @@ def test_a_command_that_is_no_python_is_a_blind_spot(root):
     assert writes(seen) == {"sorted.txt": "scan"}
 
 
-def test_a_killed_run_is_recovered_from_its_log_alone(root):
+@every
+def test_a_killed_run_is_recovered_from_its_log_alone(root, by):
     (root / "data.csv").write_text("1")
     (root / "train.py").write_text(
         "import time\nopen('data.csv')\nopen('model.txt', 'w').write('1')\n"
         "open('ready', 'w')\ntime.sleep(60)\n"
     )
     log = root / ".mlrepro" / "log"
-    observer = observers.choose("auto", log=log, root=root)
+    observer = observers.choose(by, log=log, root=root)
     child = subprocess.Popen(
         [sys.executable, "train.py"], cwd=root, env=observer.prepare(dict(os.environ))
     )
@@ -302,8 +339,8 @@ def test_a_killed_run_is_recovered_from_its_log_alone(root):
     seen = observers.recover(log, root)
 
     assert "data.csv" in reads(seen)
-    assert writes(seen) == {"model.txt": "audit+scan", "ready": "audit+scan"}
-    assert seen.name == "audit+scan"
+    assert writes(seen) == {"model.txt": by, "ready": by}
+    assert seen.name == by
 
 
 def test_what_changed_long_after_a_killed_run_is_not_claimed(root):
@@ -348,21 +385,22 @@ def test_a_folder_that_cannot_be_made_leaves_the_run_unobserved_and_says_so(root
     assert "nothing of this run was observed" in observer.finish().blind_spots[0]
 
 
-def test_a_folder_that_was_bound_elsewhere_is_told_by_its_own_place(root, tmp_path):
+@every
+def test_a_folder_that_was_bound_elsewhere_is_told_by_its_own_place(root, by, tmp_path):
     (root / "data.csv").write_text("1")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.symlink_to(root)  # stands for a bind mount: the processes see the other name
     script = f"open('{elsewhere}/data.csv'); open('{elsewhere}/model.txt', 'w').write('1')"
     log = root / ".mlrepro" / "log"
-    observer = observers.choose("auto", log=log, root=root, shown=str(elsewhere))
+    observer = observers.choose(by, log=log, root=root, shown=str(elsewhere))
     variables = observer.prepare(dict(os.environ))
     subprocess.run([sys.executable, "-c", script], cwd=root, env=variables, check=True)
     elsewhere.unlink()
 
     seen = observer.finish()
 
-    assert reads(seen) == {"data.csv": "audit"}
-    assert writes(seen) == {"model.txt": "audit+scan"}
+    assert reads(seen) == {"data.csv": by.partition("+")[0]}
+    assert writes(seen) == {"model.txt": by}
 
 
 def test_off_observes_nothing_and_says_so(root):
@@ -374,9 +412,120 @@ def test_off_observes_nothing_and_says_so(root):
 
 
 @pytest.mark.parametrize("name", ["native", "strace"])
-def test_an_observer_that_there_is_not_is_refused(root, name):
+def test_an_observer_that_there_is_not_is_refused(root, name, monkeypatch):
+    monkeypatch.setattr(probe, "library", lambda: None)
     with pytest.raises(UsageError):
         observers.choose(name, log=root / "log", root=root)
+
+
+def test_without_its_library_auto_watches_python_and_says_what_that_costs(root, monkeypatch):
+    monkeypatch.setattr(probe, "library", lambda: None)
+    monkeypatch.setattr(probe, "why_not", lambda: "there was no compiler")
+
+    seen = observe_script(root, "open('a.txt', 'w').write('1')", name="auto")
+
+    assert seen.name == "audit+scan"
+    (spot,) = seen.blind_spots
+    assert spot.startswith("the native observer is not there: there was no compiler; files that")
+
+
+@natively
+@pytest.mark.parametrize(
+    "script",
+    [
+        "subprocess.run([sys.executable, '-I', '-c', 'open(\"data.csv\").read()'])",
+        "subprocess.run([sys.executable, '-SE', '-c', 'open(\"data.csv\").read()'])",
+        "subprocess.run(['sort', 'data.csv'])",
+        "os.system('cat data.csv | sort > /dev/null')",
+        "subprocess.run(['./prepare.sh'])",
+        "os.execv('/bin/cat', ['cat', 'data.csv'])",
+    ],
+)
+def test_a_program_that_is_watched_natively_is_no_blind_spot(root, script):
+    (root / "data.csv").write_text("1")
+    (root / "prepare.sh").write_text("#!/bin/sh\nsort data.csv\n")
+    (root / "prepare.sh").chmod(0o755)
+
+    seen = observe_script(root, f"import os, subprocess, sys\n{script}", name="auto")
+
+    assert reads(seen)["data.csv"] == "native"
+    assert (seen.name, seen.blind_spots, seen.unwatched) == ("native+scan", (), False)
+
+
+@natively
+def test_a_program_that_cannot_be_watched_is_named_with_the_cause_and_its_files_are_taken(root):
+    (root / "data.csv").write_text("1")
+
+    seen = observe_script(
+        root,
+        """
+        import subprocess
+        subprocess.run(["sort", "data.csv"], env={"LC_ALL": "C"})
+        """,
+        name="auto",
+    )
+
+    assert reads(seen)["data.csv"] == "argument"
+    assert seen.unwatched
+    (spot,) = seen.blind_spots
+    assert spot.startswith("`sort data.csv` was not watched, since it was started with an")
+
+
+@natively
+def test_what_a_file_held_before_the_run_added_to_it_is_an_input(root):
+    (root / "log.txt").write_text("before")
+
+    seen = observe_script(root, "open('log.txt', 'a').write('after')", name="auto")
+
+    read = next(read for read in seen.reads if read.path.endswith("log.txt"))
+    assert Path(read.copy).read_text() == "before"
+    assert seen.blind_spots == ()
+
+
+@natively
+def test_what_git_looks_at_is_no_input(root):
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    (root / "data.csv").write_text("1")
+
+    seen = observe_script(
+        root, "import subprocess\nsubprocess.run(['git', 'add', 'data.csv'])", name="auto"
+    )
+
+    assert reads(seen) == {"train.py": "import"}
+
+
+@natively
+def test_a_listed_folder_is_told_by_its_names(root):
+    for name in ("b.csv", "a.csv"):
+        (root / "data" / name).parent.mkdir(exist_ok=True)
+        (root / "data" / name).write_text("")
+
+    listed = [
+        next(f for f in seen.listed if f.path.endswith("data"))
+        for seen in (
+            observe_script(root, "import os\nos.listdir('data')", name="auto", log=f"log{number}")
+            for number in range(2)
+        )
+    ]
+
+    assert listed[0].count == 2
+    assert listed[0] == listed[1]
+
+
+@natively
+def test_a_change_without_an_event_is_said(root):
+    (root / "notes.txt").write_text("1")
+    log = root / ".mlrepro" / "log"
+    observer = observers.choose("auto", log=log, root=root)
+    variables = observer.prepare(dict(os.environ))
+    (root / "notes.txt").write_text("somebody else's")
+    subprocess.run([sys.executable, "-c", "1"], cwd=root, env=variables, check=True)
+
+    seen = observer.finish()
+
+    assert seen.blind_spots == (
+        "changed during the run, and no program was seen to do it: notes.txt",
+    )
 
 
 def test_the_users_pythonpath_stays_behind_the_probe(root):
