@@ -188,6 +188,12 @@ static uint64_t hashed(uint64_t seed, const char *text) {
     return mixed(h, seed);
 }
 
+/*
+ * 1 in git and its like, whose reads are no inputs (`_TOOLS` in capture/processtrail.py): what they
+ * read, list and ask for first is still new when the training does.
+ */
+static uint64_t is_tool;
+
 enum { MISSING, PRESENT, NO_ROOM };
 
 /* Look a key up, and put it in where `insert` says so; the answer is of before. */
@@ -373,7 +379,7 @@ static void opened(int descriptor, int folder, const char *path, int kind,
     if (!log_file || raw_stat(descriptor, "", &found, AT_EMPTY_PATH) != 0) return;
     if (!is_regular(&found)) return;
     take(&now, &found);
-    uint64_t key = hashed((uint64_t)kind, path);
+    uint64_t key = hashed((uint64_t)kind + (is_tool << 8), path);
     if (kind == 'r') {
         if (!first_time(state_key(key, &now))) return;
         if (is_foreign(path)) return;
@@ -705,7 +711,7 @@ static APART void listed(DIR *folder, const struct listing *seen) {
     if (descriptor < 0 || raw_stat(descriptor, "", &found, AT_EMPTY_PATH) != 0) return;
     struct facts facts = {seen ? seen->count : -1, seen ? (int64_t)seen->names : 0,
                           seen ? (int64_t)seen->order : 0, 0, 0};
-    uint64_t key = mixed(mixed((uint64_t)found.st_ino, (uint64_t)found.st_dev), 'd');
+    uint64_t key = mixed(mixed((uint64_t)found.st_ino, (uint64_t)found.st_dev), 'd' + (is_tool << 8));
     if (!first_time(mixed(mixed(key, (uint64_t)facts.size), (uint64_t)facts.dev))) return;
     snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
     long length = raw(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 2);
@@ -819,7 +825,7 @@ static const char *value_of(char *const *variables, const char *name) {
 }
 static void consulted(const char *name) {
     /* Never begins the log: libraries ask while malloc itself is being set up. */
-    if (log_file && first_time(hashed('e', name))) emit1('e', NULL, name);
+    if (log_file && first_time(hashed('e' + (is_tool << 8), name))) emit1('e', NULL, name);
 }
 EXPORT char *getenv(const char *name) {
     consulted(name);
@@ -1323,6 +1329,13 @@ static APART void note_stream(int descriptor) {
     emit2(kind, STREAM, &facts, "", path);
 }
 
+static int names_a_tool(const char *name) {
+    static const char *const tools[] = {"git", "git-lfs", "dvc", "hg", "svn"};
+    for (size_t i = 0; i < sizeof tools / sizeof *tools; i++)
+        if (!strcmp(name, tools[i])) return 1;
+    return 0;
+}
+
 static APART void note_process(int kind, char *const *arguments) {
     char program[2048], place[4096];
     struct facts parent = {0};
@@ -1337,6 +1350,7 @@ static APART void note_process(int kind, char *const *arguments) {
         emit('s', 0, &parent, 2, strings, arguments);
     const char *name = strrchr(program, '/');
     name = name ? name + 1 : program;
+    if (kind == 's') is_tool = (uint64_t)names_a_tool(name);
     if (kind == 's' && log_file && (strstr(name, "python") || strstr(name, "pypy"))) {
         char pid[16];
         snprintf(pid, sizeof pid, "%d", process);

@@ -387,7 +387,9 @@ sys.exit(3)
 def test_a_full_disk_costs_one_line_and_the_training_is_unharmed(bench):
     namespace = in_a_namespace()
     bench.write("train.py", TRAIN)
-    fill = "mount -t tmpfs -o size=16k none .mlrepro/log && head -c 16k /dev/zero > .mlrepro/log/x"
+    # By the shell alone: another program would say its own line.
+    fill = "while echo 0123456789; do :; done 2>&1 > .mlrepro/log/x | :"
+    fill = f"mount -t tmpfs -o size=16k none .mlrepro/log && ({fill})"
 
     bare = bench.bare(sys.executable, "train.py")
     done, _ = bench.watch(*namespace, "sh", "-c", f"{fill}; exec python3 train.py")
