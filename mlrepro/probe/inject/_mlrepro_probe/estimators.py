@@ -11,6 +11,7 @@ from . import learning
 from .values import data, parameters, value
 
 _MOST = 400
+_MOST_LATEST = 256
 _LARGEST = 8 * 2**20
 _SMALL = 32
 _PRIVATE = ("_alpha", "_gamma", "_max_samples", "_n_init", "_n_samples_bootstrap")
@@ -59,13 +60,13 @@ def _watch_pickling(base, fits):
         return
     from functools import wraps
 
-    from .fits import forget, unseen
+    from .asking import forget, unseen
 
     @wraps(original)
     @unseen
     def __getstate__(self):
         try:
-            if id(self) in fits.ids and not _is_copied():
+            if _is_known(self, fits) and not _is_copied():
                 fits.saved(self)
         except Exception as error:
             forget(error)
@@ -73,6 +74,13 @@ def _watch_pickling(base, fits):
 
     __getstate__._mlrepro = True
     base.__getstate__ = __getstate__
+
+
+def _is_known(model, fits):
+    if id(model) in fits.ids:
+        return True
+    held = fits.kept.held if fits.kept is not None else ()
+    return any(one is model for _, _, objects in held for one in objects)
 
 
 def _is_copied():
@@ -90,6 +98,7 @@ class _Describer:
 
     def __init__(self, fits):
         self.fits = fits
+        self.latest = {}  # id of a model → number of its latest fit
 
     def before(self, call, args, kwargs):
         """Note what was passed; a fit that fails leaves this much."""
@@ -107,9 +116,9 @@ class _Describer:
     def after(self, state, result, args, kwargs, detailed):
         """Say what the estimator became."""
         model = args[0]
+        self._note(model)
         if not detailed:
-            # The model of a short fit may wait; by then it may have been trained anew.
-            return {"text": _later(self.fits, model), "objects": (model,), "hold": True}
+            return {"text": self._later(model), "objects": (model,), "hold": True}
         found = self.before(state, args, kwargs) if not self.fits.local.detailed else {}
         found.pop("state", None)
         if not found:
@@ -130,6 +139,26 @@ class _Describer:
             found["text_left_out"] = str(error) or error.__class__.__name__
         return found
 
+    def _note(self, model):
+        self.latest.pop(id(model), None)
+        self.latest[id(model)] = self.fits.count
+        if len(self.latest) > _MOST_LATEST:
+            del self.latest[next(iter(self.latest))]
+
+    def _later(self, model):
+        """Let the model of a short fit wait; by then it may have been trained anew."""
+        number = self.fits.count
+
+        def text():
+            if self.latest.get(id(model)) != number:
+                return None
+            try:
+                return _content(model).data()
+            except Exception:
+                return None
+
+        return text
+
 
 def _content(model):
     from .archives import Content
@@ -137,21 +166,6 @@ def _content(model):
     content = Content(_LARGEST)
     content.estimator("", model)
     return content
-
-
-def _later(fits, model):
-    number = fits.count
-
-    def text():
-        known = fits.ids.get(id(model))
-        if known is None or not known[0].endswith("-%d" % number):
-            return None
-        try:
-            return _content(model).data()
-        except Exception:
-            return None
-
-    return text
 
 
 def _parameters(model, start, passed, resolved, depth=4):

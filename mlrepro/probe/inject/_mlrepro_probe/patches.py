@@ -12,6 +12,7 @@ FITS = {
     "lightgbm.engine": "lightgbms",
     "lightgbm.sklearn": "lightgbms",
     "numpy.random": "randomness",
+    "optuna.samplers._lazy_random_state": "studies",
     "optuna.study.study": "studies",
     "random": "randomness",
     "sklearn.base": "estimators",

@@ -105,6 +105,11 @@ def watch_seed(function, name, log):
     return seed
 
 
+def note(name, seed, log):
+    """Note that the global generator `name` was given a seed."""
+    _notes(log).add(name, seed)
+
+
 def _patch_random(module, notes):
     original, shared = module.Random.seed, module._inst
     if hasattr(original, "_mlrepro"):
@@ -169,11 +174,23 @@ def _is_called_with_nothing(frame):
     """Whether the call that a frame is in was written ``f()``."""
     from opcode import opname
 
-    if frame.f_globals.get("__name__") == "numpy.random._pickle":
+    module = frame.f_globals.get("__name__")
+    if module == "numpy.random._pickle":
         return False  # a copy, which gets the other's state
+    if module == "optuna.samplers._lazy_random_state" and _is_seeded_next(frame):
+        return False
     code, at = frame.f_code.co_code, frame.f_lasti
     names = ("CALL", "CALL_FUNCTION", "CALL_METHOD", "PRECALL")
     return opname[code[at]] in names and code[at + 1] == 0
+
+
+def _is_seeded_next(frame):
+    """Whether Optuna makes a random state in order to seed it: only then at once."""
+    for _ in range(3):
+        if frame is not None and frame.f_code.co_name == "__init__":
+            return True
+        frame = frame and frame.f_back
+    return False
 
 
 _NOTES = []
@@ -209,12 +226,10 @@ class _Notes:
         if count > DETAILED and count & (count - 1):
             self.untold[key] = count
             return
-        where = ""
-        if value is None:
-            where = self._where(name)
-            if where is None:
-                self.counts[key] = count - 1
-                return
+        where = self._where(name) if value is None else _seeder()
+        if where is None:
+            self.counts[key] = count - 1
+            return
         self._tell(name, _text(value), where, count)
         self.untold.pop(key, None)
 
@@ -256,6 +271,18 @@ class _Notes:
                 return None
             frame = frame.f_back
         return ""
+
+
+def _seeder():
+    """Return nothing to be told of a seeding, or None: workers of PyTorch's loaders seed all."""
+    frame = sys._getframe(2)
+    for _ in range(4):
+        if frame is None:
+            break
+        if frame.f_globals.get("__name__") == "torch.utils.data._utils.worker":
+            return None
+        frame = frame.f_back
+    return ""
 
 
 def _text(value):
