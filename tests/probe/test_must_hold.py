@@ -260,7 +260,7 @@ def test_forks_while_threads_open_files_neither_hang_nor_lose_a_child(bench):
         "raise KeyboardInterrupt",
         "os.execvp('sh', ['sh', '-c', 'exit 4'])",
         "os._exit('no number')",
-        "signal.alarm(1); signal.pause()",
+        "signal.setitimer(signal.ITIMER_REAL, 0.05); signal.pause()",
         "threading.Thread(target=os._exit, args=(6,)).start(); time.sleep(60)",
         "ctypes.CDLL(None)._exit(8)",
     ],
@@ -373,7 +373,7 @@ def test_closed_standard_streams_change_nothing(bench, closing):
 TRAIN = """
 import os, subprocess, sys
 rows = open("data.csv").read()
-for number in range(300):
+for number in range(100):
     with open("part-%d.txt" % number, "w") as file:
         file.write(rows)
 child = "import os; open('child.txt', 'w').write('1'); os.environ.get('X')"
@@ -398,7 +398,7 @@ def test_a_full_disk_costs_one_line_and_the_training_is_unharmed(bench):
     lines = done.stderr.splitlines()
     assert len(lines) == 2
     assert "mlrepro" in next(line for line in lines if line != "careful")
-    assert (bench.root / "part-299.txt").read_text() == "1\n2\n3\n"
+    assert (bench.root / "part-99.txt").read_text() == "1\n2\n3\n"
 
 
 def test_a_log_folder_that_vanished_costs_one_line_and_the_training_is_unharmed(bench):
@@ -414,9 +414,9 @@ def test_a_log_folder_that_vanished_costs_one_line_and_the_training_is_unharmed(
     assert seen.blind_spots
 
 
-def test_little_memory_few_descriptors_and_small_files_change_nothing(bench):
+def test_little_memory_and_few_descriptors_change_nothing(bench):
     bench.write("train.py", TRAIN)
-    for limit in ("ulimit -v 400000", "ulimit -n 12", "ulimit -s 1024", "ulimit -l 0"):
+    for limit in ("ulimit -v 400000; ulimit -s 1024", "ulimit -n 12"):
         command = f"{limit}; exec python3 train.py"
 
         bare = bench.bare("sh", "-c", command)

@@ -351,6 +351,32 @@ def test_a_runtime_folder_that_others_can_write_is_not_trusted(tmp_path, monkeyp
     shutil.rmtree(folder.parent)
 
 
+@pytest.mark.parametrize(("word", "preload"), [("$$", "libc.so.6"), ("1", "libc.so.6"), ("$$", "")])
+def test_files_are_left_to_the_native_observer_where_it_says_that_it_is_here(
+    tmp_path, word, preload
+):
+    (tmp_path / "script.py").write_text(
+        "import os\nopen('a.txt', 'w').close()\nprint(os.environ.get('MLREPRO_NATIVE'))\n"
+        "print(os.popen('echo $MLREPRO_NATIVE').read().strip() == '')\n"
+    )
+    (tmp_path / "log").mkdir()
+    command = f"MLREPRO_NATIVE={word} LD_PRELOAD={preload} exec {sys.executable} script.py"
+    variables = {"PYTHONPATH": str(probe.folder()), "MLREPRO_LOG": str(tmp_path / "log")}
+
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=tmp_path,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+    )
+
+    kinds = {record.kind for record in records.read(tmp_path / "log").records}
+    assert (done.stdout, done.stderr) == ("None\nTrue\n", "")
+    assert {"i", "e", "l", "z"} <= kinds
+    assert ("w" in kinds) == ((word, preload) != ("$$", "libc.so.6"))
+
+
 def test_native_readers_and_writers_are_seen_and_keep_their_faces(tmp_path):
     pytest.importorskip("lightgbm")
     pytest.importorskip("xgboost")
