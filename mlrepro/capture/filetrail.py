@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
+from mlrepro.capture import grading
 from mlrepro.capture.observation import Read, Stat, Write
 from mlrepro.capture.records import Record
 from mlrepro.capture.territory import Territory, real
@@ -111,9 +112,27 @@ class FileTrail:
 
     def _read(self, record: Record) -> None:
         path, read = self._opened(record)
+        if path.endswith(".pyc"):
+            path, read = self._of_compiled(path, read)
+        if read.seen == "import" and read.stat is None:
+            return  # a compiled module without its source: the environment has it
         known = self.reads.setdefault(path, read)
         if read.seen == "import" and known.seen in ("native", "audit"):
             self.reads[path] = dataclasses.replace(known, seen="import")
+
+    def _of_compiled(self, path: str, read: Read) -> tuple[str, Read]:
+        """Return the source of a project's module that lies compiled below a folder of its own.
+
+        ``PYTHONPYCACHEPREFIX=/cache`` puts ``/project/a.py`` to
+        ``/cache/project/a.cpython-311.pyc``.
+        """
+        start = path.find(f"{self.territory.root}/", 1)
+        folder, _, name = path[max(start, 0) :].rpartition("/")
+        source = f"{folder}/{name.partition('.')[0]}.py"
+        found = grading.state(source) if start > 0 else None
+        if found is None:
+            return path, read
+        return source, dataclasses.replace(read, path=source, stat=found, seen="import")
 
     def _opened(self, record: Record) -> tuple[str, Read]:
         seen, relative, *_, path = record.fields

@@ -67,11 +67,12 @@ def marker(root: Path, log: Path) -> Marker:
 def _next_tick(path: Path) -> int:
     """Wait until the file system's clock has moved: 1 to 10 ms, the kernel's tick."""
     first = now = path.stat().st_ctime_ns
-    deadline = time.monotonic() + 0.02  # a file system that counts in seconds is not waited for
-    while now == first and time.monotonic() < deadline:
+    for _ in range(40):  # a file system that counts in seconds is not waited for
         time.sleep(0.0005)
         os.utime(path)
         now = path.stat().st_ctime_ns
+        if now != first:
+            break
     return now
 
 

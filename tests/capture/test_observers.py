@@ -282,6 +282,17 @@ def test_a_library_whose_files_nobody_sees_is_a_blind_spot(root):
 
 
 @every
+def test_a_module_that_lies_compiled_elsewhere_is_known_by_its_source(root, by, tmp_path):
+    (root / "helper.py").write_text("")
+    env = {"PYTHONPYCACHEPREFIX": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": ""}
+    observe_script(root, "import helper", name=by, env=env)
+
+    seen = observe(root, sys.executable, "train.py", name=by, env=env, log="again")
+
+    assert reads(seen) == {"helper.py": "import", "train.py": "import"}
+
+
+@every
 def test_a_temporary_file_that_was_read_back_leaves_no_trace(root, by):
     seen = observe_script(
         root, "import os\nopen('t', 'w').write('1')\nopen('t').read()\nos.remove('t')", name=by
