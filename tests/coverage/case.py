@@ -19,6 +19,8 @@ class Case:
         The program's text, or the command line where `language` is ``command``.
     reads, writes : tuple of str
         Files by their path from the project's folder; of `writes`, patterns.
+    also : tuple of str
+        Files that an observer may name as inputs: the beginning of one that is appended to.
     listed : tuple of str
         Folders whose listing is read.
     language : str
@@ -29,6 +31,8 @@ class Case:
         More files and symlinks that lie there before.
     flags : tuple of str
         For the compiler.
+    child : bool
+        Whether a Python script starts the compiled program.
     stdin : str
         The file that the caller opens as standard input.
     meanwhile : callable, optional
@@ -40,6 +44,8 @@ class Case:
         Which of ``R`` and ``W`` it does not see.
     named : mapping of observer to str
         Words of the blind spot that tells of a miss; without them the miss cannot be detected.
+    spots : mapping of observer to str
+        Words of the blind spot that is said though nothing was missed; no other is said then.
     refused : mapping of observer to tuple of str
         Reads whose digest cannot be given, since what was read is gone.
     counted : bool
@@ -50,17 +56,20 @@ class Case:
     source: str
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     listed: tuple[str, ...] = ()
     language: str = "python"
     files: tuple[str, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    child: bool = False
     stdin: str = ""
     meanwhile: Callable[[Path], None] | None = None
     status: int = 0
     missed: Mapping[str, str] = field(default_factory=dict)
     named: Mapping[str, str] = field(default_factory=dict)
+    spots: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     counted: bool = True
 

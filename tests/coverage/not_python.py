@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tests.coverage.case import Case
 
 _C = r"""
@@ -86,15 +88,31 @@ assert libc.read(descriptor, ctypes.create_string_buffer(9), 9) == 9
 """
 
 
-def _program(name: str, language: str, source: str, *, audit: str = "RW", **options) -> Case:
+_WATCHED = {"audit": "RW"}
+_UNWATCHED = {"native": "RW", "audit": "RW"}
+_STATIC = "it is linked statically"
+_NO_EVENT = "no program was seen to do it: out.txt"
+
+
+def _program(
+    name: str,
+    language: str,
+    source: str,
+    *,
+    missed: Mapping[str, str] = _WATCHED,
+    native: str = _STATIC,
+    **options,
+) -> Case:
+    """Copy data.txt to out.txt; `native` is how the native observer names a miss."""
+    words = {"native": native, "audit": "the compiled program `"}
     return Case(
         name,
         source,
         reads=("data.txt",),
         writes=("out.txt",),
         language=language,
-        missed={"audit": audit},
-        named={"audit": "the compiled program `"},
+        missed=missed,
+        named={observer: word for observer, word in words.items() if observer in missed},
         **options,
     )
 
@@ -102,12 +120,12 @@ def _program(name: str, language: str, source: str, *, audit: str = "RW", **opti
 CASES = (
     _program("C, fopen", "c", _C),
     _program("C++, ifstream", "c++", _CPP),
-    _program("C, linked statically", "c", _C, flags=("-static",)),
-    _program("raw system calls, as Go makes them", "c", _RAW),
+    _program("C, linked statically", "c", _C, flags=("-static",), missed=_UNWATCHED),
+    _program("raw system calls, as Go makes them", "c", _RAW, missed=_UNWATCHED, native=_NO_EVENT),
     _program("Rust", "rust", _RUST),
     _program("perl", "perl", _PERL),
     _program("node", "node", _NODE),
-    _program("cp", "command", "cp data.txt out.txt", audit="W"),
+    _program("cp", "command", "cp data.txt out.txt", missed={"audit": "W"}),
     Case("ctypes calling open", _CTYPES, reads=("data.txt",), missed={"audit": "R"}),
     # Beyond the 57.
     _program(
@@ -115,9 +133,26 @@ CASES = (
         "c",
         _BARE,
         flags=("-static", "-nostdlib"),
+        missed=_UNWATCHED,
         counted=False,
     ),
     _program(
-        "a program with Go's build id", "c", _GO, flags=("-static", "-nostdlib"), counted=False
+        "C, linked statically, started by a script",
+        "c",
+        _C,
+        flags=("-static",),
+        child=True,
+        missed=_UNWATCHED,
+        counted=False,
+    ),
+    _program(
+        "a program with Go's build id, started by a script",
+        "c",
+        _GO,
+        flags=("-static", "-nostdlib"),
+        child=True,
+        missed=_UNWATCHED,
+        native="programs in Go",
+        counted=False,
     ),
 )

@@ -44,7 +44,7 @@ def _by_script(name: str, change: str, **options) -> Case:
     )
 
 
-def _from_outside(name: str, change) -> Case:
+def _from_outside(name: str, change, *, left: bool = True) -> Case:
     lost = {"native": ("data.txt",), "audit": ("data.txt",)}
     return Case(
         f"{name} from outside of the run",
@@ -52,6 +52,7 @@ def _from_outside(name: str, change) -> Case:
         reads=("data.txt",),
         meanwhile=change,
         refused=lost,
+        spots={"native": "no program was seen to do it: data.txt"} if left else {},
         counted=False,
     )
 
@@ -83,8 +84,9 @@ CASES = (
     _by_script(
         "overwritten under another name",
         "os.link('data.txt', 'same.txt')\nopen('same.txt', 'w').write('other')\nos.remove('same.txt')",
-        missed={"audit": "W"},
-        refused={"audit": ("data.txt",)},
+        missed={"native": "W", "audit": "W"},
+        named={"native": "no program was seen to do it: data.txt"},
+        refused={"native": ("data.txt",), "audit": ("data.txt",)},
     ),
     Case(
         "overwritten by mmap, mapped before it was read",
@@ -108,7 +110,7 @@ CASES = (
         writes=("data.txt",),
         files=("data.txt",),
         links={"link.txt": "data.txt"},
-        refused={"audit": ("link.txt",)},
+        refused={"native": ("link.txt",), "audit": ("link.txt",)},
         counted=False,
     ),
     Case(
@@ -163,5 +165,5 @@ CASES = (
     _from_outside("overwritten", _rewrite),
     _from_outside("overwritten, time set back,", _rewrite_and_set_back),
     _from_outside("replaced", _replace),
-    _from_outside("deleted", _delete),
+    _from_outside("deleted", _delete, left=False),
 )

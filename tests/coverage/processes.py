@@ -79,8 +79,8 @@ CASES = (
         subprocess.run([sys.executable, "-c", "{_READ}"], env={{}}, check=True)
         """,
         reads=("data.txt",),
-        missed={"audit": "R"},
-        named={"audit": "with an environment of its own"},
+        missed={"native": "R", "audit": "R"},
+        named={"native": "an environment of its own", "audit": "an environment of its own"},
     ),
     Case(
         "sh -c 'awk … | cat > out'",

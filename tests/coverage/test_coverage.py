@@ -32,6 +32,10 @@ def test_what_a_program_reads_and_writes_is_seen(case: Case, observer, workshop,
     assert outcome.refused == case.refused.get(observer, ()), said
     assert outcome.named == (observer in case.named), said
     assert "W" not in outcome.missed_by_scan
+    if observer == "native" and not outcome.missed:
+        expected = case.spots.get(observer)
+        assert len(outcome.blind_spots) == (expected is not None)
+        assert (expected or "") in said
 
 
 def test_the_table_holds_the_57_ways_of_the_measurement():

@@ -34,7 +34,7 @@ CASES = (
         "append",
         "open('data.txt', 'a').write('more')",
         writes=("data.txt",),
-        files=("data.txt",),
+        also=("data.txt",),
     ),
     Case(
         "read, then delete",
