@@ -56,9 +56,9 @@ def parameters(passed, mains, resolved, own_names):
         if main in own_names:
             found[main] = effective if effective and value.__class__ is str else plain(value)
         elif effective is None or same(value, effective):
-            found.setdefault(main, plain(value))
+            found[main] = plain(value)
         else:
-            found[main] = effective
+            found.setdefault(main, effective)
             overridden[name] = "%s was passed, %s took effect" % (_short(value), effective)
     fields = {"params": found, "ignored": ignored, "aliased": aliased, "overridden": overridden}
     return {name: value for name, value in fields.items() if value}

@@ -225,6 +225,8 @@ class Fits:
         if self.kept is not None:
             identity = self.kept.forget(identity, model)
         if identity:
+            for key in [key for key, known in self.ids.items() if known[0] == identity]:
+                del self.ids[key]  # an estimator's booster
             self.log.write(b"p", identity)
 
     def improved(self, call, model, describer):
