@@ -255,7 +255,7 @@ def test_methods_and_classes_stay_what_they_were(tmp_path) -> None:
         tmp_path,
         DATA
         + """
-import inspect, pickle, io
+import inspect, os, pickle, subprocess, sys
 import cloudpickle
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.linear_model import Ridge
@@ -276,7 +276,10 @@ for kind in (Ridge, Mine):
     print(has_fit_parameter(kind(), "sample_weight"), inspect.isfunction(kind.fit), kind.fit.__doc__[:20])
 print(pickle.dumps(Ridge.fit), pickle.loads(pickle.dumps(Ridge().fit(X, y).fit)).__name__)
 sent = cloudpickle.dumps(Mine(3))  # as to a worker: the class travels by its content
-print(b"_mlrepro_probe" in sent, pickle.loads(sent).fit(X).a_)
+os.environ.pop("PYTHONPATH", None), os.environ.pop("MLREPRO_LOG", None)
+program = "import pickle, sys; print(pickle.load(sys.stdin.buffer).fit([[1]]).a_)"
+there = subprocess.run([sys.executable, "-c", program], input=sent, stdout=subprocess.PIPE)
+print(there.stdout)
 print(sorted(vars(BaseEstimator)), sorted(vars(Ridge().fit(X, y))))
 """,
     )
