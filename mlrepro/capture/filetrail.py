@@ -68,7 +68,9 @@ class FileTrail:
         for read in guessed:
             path = self.real(read.path)
             if path not in self._made:
-                self.reads.setdefault(path, dataclasses.replace(read, path=path))
+                known = self.reads.setdefault(path, dataclasses.replace(read, path=path))
+                if read.seen == "program" and known.seen in ("native", "audit"):
+                    self.reads[path] = dataclasses.replace(known, seen="program")
         for path, read in self.appended.items():
             if self._copy_of(read):  # what it held before is at hand: it is an input as well
                 self.reads.setdefault(path, read)

@@ -187,7 +187,15 @@ def _put_all(
         if (one.size or 0) > _SLOW:
             notify(f"restoring {one.path} ({(one.size or 0) / 1e9:.1f} GB)")
         absent += _put(here, one, room, outside)
+        if one.seen == "program" and not one.path.startswith("/"):
+            _let_start(_target(room, one.path))
     return outside.binds(), absent
+
+
+def _let_start(program: Path) -> None:
+    """Give a stored program back what no object has: that it may be started."""
+    if program.is_file():
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
 
 
 def is_secret_input(one: Input) -> bool:

@@ -110,6 +110,23 @@ def test_in_a_room_of_a_natively_observed_run_lies_what_it_read_and_no_other_dat
 
 
 @natively
+def test_a_program_of_the_projects_own_is_an_input_and_starts_in_the_room(project):
+    project.write("prepare", "#!/bin/sh\nsort data.csv > sorted.csv\n").chmod(0o755)
+    project.write("data.csv", "2\n1\n")
+
+    record = run(
+        project,
+        "import subprocess\nsubprocess.run(['./prepare'], check=True)\n"
+        "open('m.txt', 'w').write(open('sorted.csv').read())\n",
+        "prepare\n*.csv\n",
+    )
+
+    assert {i.path: i.seen for i in record.inputs} == {"data.csv": "native", "prepare": "program"}
+    assert record.blind_spots == ()
+    assert "verdict: identical" in project.mlrepro("rebuild", "last", check=True).stdout
+
+
+@natively
 def test_a_manifest_lists_only_variables_that_the_program_asked_for(project):
     record = run(
         project,
