@@ -115,6 +115,7 @@ enum { RELATIVE = 1, STREAM = 2 };
 
 static struct header *log_file; /* NULL: nothing is noted */
 static size_t folder_length;
+static uint64_t place_key; /* tells the working directory from others */
 static int process; /* pid of this process; in a child between vfork and exec, its parent's */
 
 struct facts { /* of a file; all 0 where there is none */
@@ -388,10 +389,14 @@ static void opened(int descriptor, int folder, const char *path, int kind,
         return;
     }
     lookup(inode_key(WRITTEN, &now), 1);
-    /* A file that was moved away and is made again is another one. */
+    /* The same name may be another file: elsewhere, or made again with the number of one that was
+     * removed or moved away. */
     uint64_t age = atomic_load_explicit(&log_file->renames, memory_order_relaxed);
-    key = mixed(mixed(key, (uint64_t)before->ino), before->ino ? 0 : age);
-    if (!first_time(mixed(key, folder == AT_FDCWD ? 0 : (uint64_t)now.ino))) return;
+    if (path[0] != '/') key = mixed(key, folder == AT_FDCWD ? place_key : 1);
+    key = mixed(key, (uint64_t)now.ino);
+    int first = first_time(key);
+    if (!before->ino) first = first_time(mixed(key, age + 1));
+    if (!first) return;
     if (is_foreign(path) || strstr(path, "/__pycache__/")) return;
     note_file(kind, 0, before, folder, path);
 }
@@ -415,17 +420,31 @@ static int kind_of_mode(const char *mode) {
 static void begin(void);
 static _Atomic int state; /* 0: not begun, 1: beginning, 2: ready */
 
-#define REAL(result, name, ...)                                \
-    typedef result (*name##_type)(__VA_ARGS__);                \
-    static name##_type real_##name(void) {                     \
-        static _Atomic(name##_type) known;                     \
-        name##_type function = atomic_load(&known);            \
-        if (!function) {                                       \
-            function = (name##_type)dlsym(RTLD_NEXT, #name);   \
-            atomic_store(&known, function);                    \
-        }                                                      \
-        return function;                                       \
-    }
+/* They are looked up at the start: later the loader's lock may be held, for ever in the child of a
+ * fork among threads. */
+#define REAL(result, name, ...)                                                              \
+    typedef result (*name##_type)(__VA_ARGS__);                                              \
+    static _Atomic(name##_type) next_##name;                                                 \
+    static name##_type real_##name(void) {                                                   \
+        name##_type function = atomic_load_explicit(&next_##name, memory_order_relaxed);     \
+        if (!function) {                                                                     \
+            function = (name##_type)dlsym(RTLD_NEXT, #name);                                 \
+            atomic_store_explicit(&next_##name, function, memory_order_relaxed);             \
+        }                                                                                    \
+        return function;                                                                     \
+    }                                                                                        \
+    static void find_##name(void) { real_##name(); }                                         \
+    static void (*const finder_##name)(void)                                                 \
+        __attribute__((used, section("mlrepro_finders"))) = find_##name;
+
+extern void (*const __start_mlrepro_finders[])(void) __attribute__((visibility("hidden")));
+extern void (*const __stop_mlrepro_finders[])(void) __attribute__((visibility("hidden")));
+
+static void find_all(void) {
+    for (void (*const *finder)(void) = __start_mlrepro_finders; finder < __stop_mlrepro_finders;)
+        (*finder++)();
+}
+
 /* Call the next one of that name; where there is none (an old libc), say so as the kernel would. */
 #define NEXT(name, failure, ...)       \
     (real_##name() ? real_##name()(__VA_ARGS__) : (errno = ENOSYS, failure))
@@ -797,7 +816,9 @@ EXPORT int closedir(DIR *folder) {
 static APART void note_place(void) {
     char path[4096];
     if (!log_file) return;
-    if (raw(SYS_getcwd, path, sizeof path, 0, 0) > 0) emit1('c', NULL, path);
+    if (raw(SYS_getcwd, path, sizeof path, 0, 0) <= 0) return;
+    if (process == own_pid()) place_key = hashed('c', path); /* not between vfork and exec */
+    emit1('c', NULL, path);
 }
 REAL(int, chdir, const char *)
 REAL(int, fchdir, int)
@@ -1306,6 +1327,7 @@ static void begin(void) {
         if (dladdr((void *)&begin, &own) && own.dli_fname && strlen(own.dli_fname) < sizeof library)
             strcpy(library, own.dli_fname);
         map_log(folder);
+        find_all();
     }
     atomic_store_explicit(&state, 2, memory_order_release);
     errno = error;
@@ -1343,6 +1365,7 @@ static APART void note_process(int kind, char *const *arguments) {
     long length = raw(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", program, sizeof program - 1);
     program[length > 0 ? length : 0] = 0;
     if (raw(SYS_getcwd, place, sizeof place, 0, 0) <= 0) place[0] = 0;
+    place_key = hashed('c', place);
     const char *strings[2] = {program, place};
     if (kind == 'F')
         emit1('F', &parent, place);
