@@ -1,8 +1,8 @@
 """Native log: read the shared log that the preload library left, whole or cut off.
 
 A header, two tables that are the library's own, and records of 8-byte aligned length, little
-endian. A writer reserves its place,
-stores the length, the contents, and last the magic: what a killed process leaves is a hole.
+endian. A writer reserves its place, stores the length, the contents, and last the magic: what a
+killed process leaves is a hole.
 """
 
 from __future__ import annotations
@@ -205,9 +205,10 @@ class _Teller:
 
     def _absolute(self, pid: int, folder: str, path: str) -> str:
         if path[:1] != "/":
-            path = f"{folder or self._cwd(pid)}/{path}"
-        if path[:1] != "/":
-            raise ValueError(path)
+            folder = folder or self._cwd(pid)
+            if folder[:1] != "/":
+                raise ValueError(path)
+            path = f"{folder}/{path}"
         if "/." not in path and "//" not in path:
             return path
         if path not in self.normal:
