@@ -190,10 +190,10 @@ static uint64_t hashed(uint64_t seed, const char *text) {
 }
 
 /*
- * 1 in git and its like, whose reads are no inputs (`_TOOLS` in capture/processtrail.py): what they
- * read, list and ask for first is still new when the training does.
+ * Tells programs apart, by their file and first two arguments: what git, or a run inside this one,
+ * has read is still news when the training reads it, for those reads are no inputs.
  */
-static uint64_t is_tool;
+static uint64_t image;
 
 enum { MISSING, PRESENT, NO_ROOM };
 
@@ -380,7 +380,7 @@ static void opened(int descriptor, int folder, const char *path, int kind,
     if (!log_file || raw_stat(descriptor, "", &found, AT_EMPTY_PATH) != 0) return;
     if (!is_regular(&found)) return;
     take(&now, &found);
-    uint64_t key = hashed((uint64_t)kind + (is_tool << 8), path);
+    uint64_t key = hashed(image + (uint64_t)kind, path);
     if (kind == 'r') {
         if (!first_time(state_key(key, &now))) return;
         if (is_foreign(path)) return;
@@ -730,7 +730,7 @@ static APART void listed(DIR *folder, const struct listing *seen) {
     if (descriptor < 0 || raw_stat(descriptor, "", &found, AT_EMPTY_PATH) != 0) return;
     struct facts facts = {seen ? seen->count : -1, seen ? (int64_t)seen->names : 0,
                           seen ? (int64_t)seen->order : 0, 0, 0};
-    uint64_t key = mixed(mixed((uint64_t)found.st_ino, (uint64_t)found.st_dev), 'd' + (is_tool << 8));
+    uint64_t key = mixed(mixed((uint64_t)found.st_ino, (uint64_t)found.st_dev), image + 'd');
     if (!first_time(mixed(mixed(key, (uint64_t)facts.size), (uint64_t)facts.dev))) return;
     snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
     long length = raw(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 2);
@@ -846,7 +846,7 @@ static const char *value_of(char *const *variables, const char *name) {
 }
 static void consulted(const char *name) {
     /* Never begins the log: libraries ask while malloc itself is being set up. */
-    if (log_file && first_time(hashed('e' + (is_tool << 8), name))) emit1('e', NULL, name);
+    if (log_file && first_time(hashed(image + 'e', name))) emit1('e', NULL, name);
 }
 EXPORT char *getenv(const char *name) {
     consulted(name);
@@ -1351,13 +1351,6 @@ static APART void note_stream(int descriptor) {
     emit2(kind, STREAM, &facts, "", path);
 }
 
-static int names_a_tool(const char *name) {
-    static const char *const tools[] = {"git", "git-lfs", "dvc", "hg", "svn"};
-    for (size_t i = 0; i < sizeof tools / sizeof *tools; i++)
-        if (!strcmp(name, tools[i])) return 1;
-    return 0;
-}
-
 static APART void note_process(int kind, char *const *arguments) {
     char program[2048], place[4096];
     struct facts parent = {0};
@@ -1373,7 +1366,10 @@ static APART void note_process(int kind, char *const *arguments) {
         emit('s', 0, &parent, 2, strings, arguments);
     const char *name = strrchr(program, '/');
     name = name ? name + 1 : program;
-    if (kind == 's') is_tool = (uint64_t)names_a_tool(name);
+    if (kind == 's') {
+        image = hashed(1, program);
+        for (int i = 1; arguments && i < 3 && arguments[i]; i++) image = hashed(image, arguments[i]);
+    }
     if (kind == 's' && log_file && (strstr(name, "python") || strstr(name, "pypy"))) {
         char pid[16];
         snprintf(pid, sizeof pid, "%d", process);
