@@ -40,7 +40,8 @@ class BuildLibrary(build_ext):
             os.replace(fresh, target)  # a running program may have mapped the old one
         except (OSError, subprocess.CalledProcessError) as error:
             target.unlink(missing_ok=True)  # one of older sources would be worse than none
-            sys.stderr.write(f"{LOST} ({error})\n")
+            why = error.strerror if isinstance(error, OSError) else "it cannot compile it"
+            sys.stderr.write(f"{LOST} ({_compiler()[0]}: {why})\n")
         finally:
             fresh.unlink(missing_ok=True)
 
