@@ -119,6 +119,9 @@ class FileTrail:
         if read.seen == "import" and read.stat is None:
             return  # a compiled module without its source: the environment has it
         known = self.reads.setdefault(path, read)
+        if path not in self._made and _is_other(known.stat, read.stat):
+            # Somebody outside the run changed it between two readings: which bytes counted?
+            self.reads[path] = known = dataclasses.replace(known, stat=None)
         if read.seen == "import" and known.seen in ("native", "audit"):
             self.reads[path] = dataclasses.replace(known, seen="import")
 
@@ -213,6 +216,12 @@ class FileTrail:
         if not stat.S_ISREG(status.st_mode) or (status.st_dev, status.st_ino) in streams:
             return False
         return max(own.st_ctime_ns, status.st_ctime_ns) >= since
+
+
+def _is_other(first: Stat | None, second: Stat | None) -> bool:
+    if first is None or second is None:
+        return False
+    return dataclasses.replace(first, ctime_ns=second.ctime_ns) != second
 
 
 def stat_of(fields: tuple[str, ...]) -> Stat | None:

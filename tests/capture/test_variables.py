@@ -109,3 +109,15 @@ def test_pins_and_keys_of_payment_and_maps_are_secrets():
     assert variables.is_secret("X", "rk_live_abc")
     assert variables.is_secret("X", "AIzaSyA1234567890abcdefghij")
     assert not variables.is_secret("SPINS", "3")
+
+
+def test_what_interpreters_and_libraries_ask_for_by_themselves_is_not_listed_as_unset():
+    found = variables.tables({}, ["EPOCHS", "OMP_PLACES", "PYTHONOPTIMIZE", "HOME"], salt="s")
+
+    assert found.unset == ("EPOCHS",)
+
+
+def test_a_rebuild_drops_the_settings_of_interpreters_that_the_run_did_not_have():
+    environ = {"PYTHONOPTIMIZE": "1", "POLARS_MAX_THREADS": "1", "PYTHONPATH": "src"}
+
+    assert variables.restore(Variables(), environ) == {"PYTHONPATH": "src"}
