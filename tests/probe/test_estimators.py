@@ -290,14 +290,30 @@ def test_thousands_of_fits_are_summed_up(tmp_path) -> None:
         tmp_path,
         DATA
         + """
+import time
 from sklearn.preprocessing import MinMaxScaler
 for _ in range(300):
     MinMaxScaler().fit(X)
+
+class Slow(MinMaxScaler):
+    def partial_fit(self, X, y=None):
+        time.sleep(0.06)
+        return super().partial_fit(X, y)
+
+Slow(clip=True).fit(X)
+try:
+    MinMaxScaler(clip=3).fit(X)
+except ValueError:
+    pass
 """,
     )
 
-    assert len(seen.fits) == 300
-    brief = [fit for fit in seen.fits if "params" not in fit and "resolved" not in fit]
+    *many, slow, failed = seen.fits
+    assert len(many) == 300
+    assert slow["params"] == {"clip": True}
+    assert slow["resolved"]["n_samples_seen_"] == 120
+    assert failed["params"] == {"clip": 3}
+    brief = [fit for fit in many if "params" not in fit and "resolved" not in fit]
     assert len(brief) > 200
     assert len(list(seen.log.glob("model-*"))) <= 64
 

@@ -101,32 +101,24 @@ class _Describer:
         self.latest = {}  # id of a model → number of its latest fit
 
     def before(self, call, args, kwargs):
-        """Note what was passed; a fit that fails leaves this much."""
-        if not self.fits.local.detailed:
-            return {"state": call}
-        passed, resolved = {}, {}
-        _parameters(args[0], "", passed, resolved)
-        return {
-            "state": call,
-            "params": passed,
-            "resolved": resolved,
-            "data": _data(call, args, kwargs),
-        }
+        """Note what was passed, where it is known already that it will be told."""
+        told = _passed(call, args, kwargs) if self.fits.local.detailed else {}
+        return {"state": (call, dict(told.get("resolved", ()))), **told}
+
+    def failed(self, state, args, kwargs):
+        """Say what was passed to a fit that raised."""
+        call, resolved = state
+        return {} if resolved else _passed(call, args, kwargs)
 
     def after(self, state, result, args, kwargs, detailed):
         """Say what the estimator became."""
-        model = args[0]
+        model, (call, resolved) = args[0], state
         self._note(model)
         if not detailed:
             return {"text": self._later(model), "objects": (model,), "hold": True}
-        found = self.before(state, args, kwargs) if not self.fits.local.detailed else {}
-        found.pop("state", None)
-        if not found:
-            passed, resolved = {}, {}
-            _parameters(model, "", passed, resolved)
-            found["resolved"] = resolved
+        found = {"resolved": resolved} if resolved else _passed(call, args, kwargs)
         _fitted(model, "", found["resolved"])
-        found["rounds"] = learning.rounds(model, state)
+        found["rounds"] = learning.rounds(model, call)
         found["history"] = history = learning.history(model)
         found["scores"] = learning.scores(model, history)
         found["threads"] = learning.threads(model)
@@ -158,6 +150,13 @@ class _Describer:
                 return None
 
         return text
+
+
+def _passed(call, args, kwargs):
+    passed, resolved = {}, {}
+    if args:
+        _parameters(args[0], "", passed, resolved)
+    return {"params": passed, "resolved": resolved, "data": _data(call, args, kwargs)}
 
 
 def _content(model):
