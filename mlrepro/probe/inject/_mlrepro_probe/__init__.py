@@ -21,7 +21,7 @@ def start(here):
 
     log = Log(folder)
     facts.interpreter(log, here)
-    facts.at_exit(log)
+    facts.at_exit(log, native)
     watch = None
     if not native:
         from . import events

@@ -46,8 +46,12 @@ def _command_line():
         return []
 
 
-def at_exit(log):
-    """Log pools of threads and libraries when the program ends; registered first, so run last."""
+def at_exit(log, native):
+    """Log pools of threads and libraries when the program ends; registered first, so run last.
+
+    The native observer logs the libraries itself, and a pool comes with NumPy or by ctypes: where
+    neither was imported there is nothing to look for.
+    """
     import atexit
 
     leave, ended_in = os._exit, []
@@ -58,7 +62,8 @@ def at_exit(log):
                 ended_in.append(os.getpid())
                 for call in LAST:
                     call()
-                loaded(log)
+                if not native or "numpy" in sys.modules or "ctypes" in sys.modules:
+                    loaded(log, native)
                 log.write(b"z")
         except Exception:  # the program is over; nobody is left to hear of it
             pass
@@ -76,10 +81,11 @@ def at_exit(log):
     atexit.register(ended)
 
 
-def loaded(log):
+def loaded(log, native=False):
     """Log the libraries that the process has mapped by now, and its pools of threads."""
     maps = _maps()
-    log.write_all(b"l", sorted(_libraries(maps)))
+    if not native:
+        log.write_all(b"l", sorted(_libraries(maps)))
     if any(word in maps for word in _POOLS):
         from . import pools
 

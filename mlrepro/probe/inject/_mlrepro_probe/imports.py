@@ -56,7 +56,7 @@ def install(log, watch):
     finder = _Finder(log, watch)
     sys.meta_path.insert(0, finder)
     try:
-        patches.apply_loaded(finder.fits)
+        patches.apply_loaded(log, finder.fits)
     except Exception as error:
         swallow(error)
 
@@ -111,4 +111,4 @@ class _Finder:
             from . import calls
 
             calls.wrap(module, self.watch)
-        patches.apply(module, self.fits)
+        patches.apply(module, self.log, self.fits)

@@ -1,6 +1,7 @@
 """Patches: for each module that trains or draws, the sibling here that knows how to watch it.
 
-A sibling has ``patch(module, fits)``, which is called when the module has just been executed.
+A sibling has ``patch(module, fits)``, which is called when the module has just been executed; that
+of the generators needs no more than the log, and `random` is imported by nearly everything.
 """
 
 import sys
@@ -24,18 +25,19 @@ FITS = {
 }
 
 
-def apply(module, fits):
+def apply(module, log, fits):
     """Watch what is trained or drawn with a module of the table; `fits` returns the fits."""
     from importlib import import_module
 
     sibling = FITS.get(module.__name__)
     if sibling:
-        import_module("." + sibling, __package__).patch(module, fits())
+        record = log if sibling == "randomness" else fits()
+        import_module("." + sibling, __package__).patch(module, record)
 
 
-def apply_loaded(fits):
+def apply_loaded(log, fits):
     """Do so for the modules that were imported before the probe was."""
     for name in FITS:
         module = sys.modules.get(name)
         if module is not None:
-            apply(module, fits)
+            apply(module, log, fits)

@@ -74,9 +74,9 @@ def _torch(loaded):
 _STATES = (("python", _python), ("numpy", _numpy), ("torch", _torch))
 
 
-def patch(module, fits):
+def patch(module, log):
     """Note who seeds the generators of a module, and who makes one without a seed."""
-    notes = _notes(fits.log)
+    notes = _notes(log)
     if module.__name__ == "random":
         _patch_random(module, notes)
     else:
