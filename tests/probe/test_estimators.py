@@ -291,14 +291,20 @@ def test_thousands_of_fits_are_summed_up(tmp_path) -> None:
         DATA
         + """
 import time
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.preprocessing import MinMaxScaler
 for _ in range(300):
     MinMaxScaler().fit(X)
 
-class Slow(MinMaxScaler):
-    def partial_fit(self, X, y=None):
+class Slow(BaseEstimator):
+    _parameter_constraints = {}
+    def __init__(self, clip=False):
+        self.clip = clip
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
         time.sleep(0.06)
-        return super().partial_fit(X, y)
+        self.n_samples_seen_ = len(X)
+        return self
 
 Slow(clip=True).fit(X)
 try:
