@@ -119,7 +119,9 @@ class _Describer(courses.Describer):
         found = resolved(booster)
         mains = {name: _ALIASES.get(name, name) for name in (*found, *_ALIASES)}
         mains.update((name, name) for name in _ELSEWHERE + _OF_SKLEARN)
-        fields = boosters.parameters(tally.passed, mains, found, _OWN_NAMES)
+        # A linear booster's configuration says 0 for these, whatever was passed (3.2).
+        untold = ("reg_alpha", "reg_lambda") if found.get("booster") == "gblinear" else ()
+        fields = boosters.parameters(tally.passed, mains, found, _OWN_NAMES + untold)
         return courses.told(tally, resolved=found, threads=self._threads(found), **fields)
 
     def _threads(self, found):
