@@ -69,7 +69,7 @@ def test_seeded_generators_copies_and_those_of_the_standard_library_are_no_news(
         import numpy as np
         rng = np.random.default_rng(1)
         old = np.random.RandomState(2)
-        for one in (rng, old):
+        for one in (rng, old, random.Random(3)):
             copy.deepcopy(one)
             pickle.loads(pickle.dumps(one))
         rng.spawn(2) if hasattr(rng, "spawn") else None

@@ -122,7 +122,7 @@ def _patch_random(module, notes):
         try:
             if self is shared:
                 notes.add("python", a)
-            elif a is None:
+            elif a is None and _is_called_with_nothing(sys._getframe(2)):  # not by `pickle`
                 notes.add("python Random", None)
         except Exception as error:
             swallow(error)
@@ -256,7 +256,7 @@ class _Notes:
         if not self.library:
             from .environment import _library
 
-            self.library = _library()
+            self.library = (*_library(), os.__file__.rpartition("/")[0] + "/random.py")
         frame = sys._getframe(2)
         while frame is not None:
             path = frame.f_code.co_filename
