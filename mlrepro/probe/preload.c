@@ -420,6 +420,12 @@ static int kind_of_mode(const char *mode) {
 static void begin(void);
 static _Atomic int state; /* 0: not begun, 1: beginning, 2: ready */
 
+#if defined(__clang__) /* its linker drops what only the names of a section's ends refer to */
+#define RETAIN , retain
+#else
+#define RETAIN
+#endif
+
 /* They are looked up at the start: later the loader's lock may be held, for ever in the child of a
  * fork among threads. */
 #define REAL(result, name, ...)                                                              \
@@ -435,7 +441,7 @@ static _Atomic int state; /* 0: not begun, 1: beginning, 2: ready */
     }                                                                                        \
     static void find_##name(void) { real_##name(); }                                         \
     static void (*const finder_##name)(void)                                                 \
-        __attribute__((used, section("mlrepro_finders"))) = find_##name;
+        __attribute__((used RETAIN, section("mlrepro_finders"))) = find_##name;
 
 extern void (*const __start_mlrepro_finders[])(void) __attribute__((visibility("hidden")));
 extern void (*const __stop_mlrepro_finders[])(void) __attribute__((visibility("hidden")));
@@ -443,6 +449,7 @@ extern void (*const __stop_mlrepro_finders[])(void) __attribute__((visibility("h
 static void find_all(void) {
     for (void (*const *finder)(void) = __start_mlrepro_finders; finder < __stop_mlrepro_finders;)
         (*finder++)();
+    dlerror(); /* of one that an old libc has not: the program would take it for its own */
 }
 
 /* Call the next one of that name; where there is none (an old libc), say so as the kernel would. */
@@ -1327,7 +1334,6 @@ static void begin(void) {
         if (dladdr((void *)&begin, &own) && own.dli_fname && strlen(own.dli_fname) < sizeof library)
             strcpy(library, own.dli_fname);
         map_log(folder);
-        find_all();
     }
     atomic_store_explicit(&state, 2, memory_order_release);
     errno = error;
@@ -1393,6 +1399,7 @@ __attribute__((constructor)) static void at_start(int count, char **arguments, c
     begin();
     if (!log_file) return;
     int error = errno;
+    find_all();
     __register_atfork(NULL, NULL, forked, __dso_handle);
     note_process('s', count > 0 ? arguments : NULL);
     for (int descriptor = 0; descriptor < 3; descriptor++) note_stream(descriptor);
