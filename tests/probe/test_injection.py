@@ -315,8 +315,6 @@ def test_workers_of_a_launcher_are_watched_though_one_fails_and_the_rest_are_kil
 
 
 def test_a_notebook_run_by_papermill_is_watched(bench):
-    pytest.importorskip("papermill")
-    pytest.importorskip("ipykernel")
     code = "open('model.txt', 'w').write(open('data.csv').read())\nprint('trained')"
     cell = {"cell_type": "code", "source": code, "metadata": {}, "outputs": []}
     notebook = {
