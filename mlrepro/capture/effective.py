@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,13 +91,16 @@ def find(observation: Observation, root: Path, weights: Sequence[Path] = ()) -> 
     )
 
 
-def folders(listed: Iterable[Folder], root: Path, inputs: Sequence[Input]) -> tuple[Folder, ...]:
+def folders(observation: Observation, root: Path, inputs: Sequence[Input]) -> tuple[Folder, ...]:
     """Return the listed folders that the training's data may have come from, relative to the root.
+
+    Those from which Python imports have no digests: it lists them for itself, in any order, and
+    what else lies there changes nothing.
 
     Parameters
     ----------
-    listed : iterable of Folder
-        By absolute paths.
+    observation : Observation
+        Its folders have absolute paths.
     root : Path
         The project's folder; all in it count, and outside it those that hold an input.
     inputs : sequence of Input
@@ -105,13 +108,22 @@ def folders(listed: Iterable[Folder], root: Path, inputs: Sequence[Input]) -> tu
     """
     top = str(root)
     outside = {os.path.dirname(one.path) for one in inputs if one.path.startswith("/")}
+    imported = {path for one in observation.interpreters for path in (*one.path, _script(one, top))}
     found = {}
-    for one in listed:
+    for one in observation.listed:
         inside = one.path == top or one.path.startswith(f"{top}/")
         name = one.path[len(top) + 1 :] if inside else one.path
         if (inside and not _is_ours(name)) or one.path in outside:
-            found[name] = dataclasses.replace(one, path=name)
+            told = Folder(name, one.count) if one.path in imported else one
+            found[name] = dataclasses.replace(told, path=name)
     return tuple(found[name] for name in sorted(found))
+
+
+def _script(interpreter: Interpreter, top: str) -> str:
+    """Return the folder that Python put first on its path: the script's, or where it started."""
+    words = [word for word in interpreter.argv[1:] if not word.startswith("-")]
+    script = os.path.join(top, words[0]) if words else top
+    return os.path.realpath(os.path.dirname(script)) if os.path.isfile(script) else top
 
 
 def _is_ours(name: str) -> bool:

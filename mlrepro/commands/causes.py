@@ -41,7 +41,7 @@ def of_record(record: Manifest) -> Side:
 def of_training(trained: Trained, record: Manifest) -> Side:
     """Return what was seen of a rebuild."""
     seen = trained.effective
-    listed = effective.folders(trained.observation.listed, trained.root, record.inputs)
+    listed = effective.folders(trained.observation, trained.root, record.inputs)
     return Side(seen.fits, seen.count, seen.generators, listed)
 
 

@@ -145,7 +145,7 @@ def seal(
     unsaved, lost = storing.models(here, trained.models)
     troubles += lost
     printed = [one for one in made if one.role in manifest.STREAMS]
-    listed = effective.folders(observation.listed, here.root, read.inputs)
+    listed = effective.folders(observation, here.root, read.inputs)
     settled = _settle(here, state, read, [a.path for a in made], troubles)
     env, packages = _environment(here, observation)
     lists = {

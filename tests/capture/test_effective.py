@@ -213,6 +213,27 @@ def test_listed_folders_are_the_projects_and_those_of_inputs(tmp_path) -> None:
     names = ("/data/far", "/usr/lib", f"{tmp_path}/data", str(tmp_path), f"{tmp_path}/.git/refs")
     inputs = [Input("/data/far/a.csv", Source.ELSEWHERE)]
 
-    found = effective.folders([Folder(name, 2) for name in names], tmp_path, inputs)
+    seen = Observation(listed=tuple(Folder(name, 2) for name in names))
+
+    found = effective.folders(seen, tmp_path, inputs)
 
     assert [folder.path for folder in found] == ["", "/data/far", "data"]
+
+
+def test_the_order_of_a_folder_from_which_python_imports_says_nothing(tmp_path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "train.py").touch()
+    places = [tmp_path / "src", tmp_path / "lib", tmp_path / "data"]
+    python = Interpreter(1, ("python", "-u", "src/train.py"), "", "", "", "", "", (str(places[1]),))
+    seen = Observation(
+        listed=tuple(Folder(str(place), 2, "names", "order") for place in places),
+        interpreters=(python,),
+    )
+
+    found = effective.folders(seen, tmp_path, [])
+
+    assert {one.path: (one.names, one.order) for one in found} == {
+        "src": ("", ""),
+        "lib": ("", ""),
+        "data": ("names", "order"),
+    }
