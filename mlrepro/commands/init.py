@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mlrepro import probe
 from mlrepro.commands import hook
 from mlrepro.errors import MlreproError
 from mlrepro.stores import dvc, git
@@ -25,7 +26,8 @@ def init(start: Path | None = None, *, with_hook: bool = True) -> tuple[str, ...
     Returns
     -------
     tuple of str
-        One sentence for each thing that was done; empty where all was ready.
+        One sentence for each thing that was done, or that this installation lacks; empty where all
+        was ready.
 
     Raises
     ------
@@ -44,6 +46,8 @@ def init(start: Path | None = None, *, with_hook: bool = True) -> tuple[str, ...
         done.append("set up DVC (`.dvc/`, `.dvcignore`)")
     if with_hook:
         done += _install_hook(repo.root)
+    if lacking := probe.why_not():
+        done.append(f"what native libraries read is seen only in part: {lacking}")
     return tuple(done)
 
 
