@@ -31,6 +31,9 @@ SMALLEST = 4 * 2**20
 EMULATED = 8 * 2**20
 """Where the file system cannot reserve space, it is written: about 5 ms."""
 
+IN_MEMORY = 32 * 2**20
+"""Where the file system is the machine's memory, space that is reserved is taken: 20 ms."""
+
 _PLACE_OF_FOLDER = 256
 _LONGEST_FOLDER = 2048
 _TOUCHED = 2**20
@@ -76,10 +79,22 @@ def create(folder: Path) -> None:
 
 def _affordable(folder: Path) -> int:
     disk = os.statvfs(folder)
-    size = min(LARGEST, disk.f_bavail * disk.f_frsize // 100) // 4096 * 4096
+    most = min(LARGEST, IN_MEMORY) if _is_in_memory(folder) else LARGEST
+    size = min(most, disk.f_bavail * disk.f_frsize // 100) // 4096 * 4096
     if size < SMALLEST:
         raise OSError(f"too little free space for the log: {folder}")
     return size
+
+
+def _is_in_memory(folder: Path) -> bool:
+    device = folder.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    kinds = [line.rpartition(" - ")[2].split()[:1] for line in lines if number in line.split()[2:3]]
+    return ["tmpfs"] in kinds or ["ramfs"] in kinds
 
 
 def _reserve(descriptor: int, size: int) -> int:

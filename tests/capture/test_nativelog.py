@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import struct
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,15 @@ def test_a_file_system_that_reserves_nothing_gets_a_small_log(tmp_path, monkeypa
 
     assert (tmp_path / native.NAME).stat().st_size == native.SMALLEST
     assert nativelog.read(tmp_path).damaged == 0
+
+
+def test_a_file_system_in_memory_gets_a_small_log(monkeypatch):
+    if not native._is_in_memory(Path("/dev/shm")):
+        pytest.skip("no file system in memory here")
+    monkeypatch.setattr(native, "IN_MEMORY", native.SMALLEST)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        native.create(Path(folder))
+        assert (Path(folder) / native.NAME).stat().st_size == native.SMALLEST
 
 
 # --- what the records become
