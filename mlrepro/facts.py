@@ -236,7 +236,24 @@ class Package:
     tag : str
         The wheel's tag, for instance ``cp311-cp311-manylinux_2_28_x86_64``.
     editable : str
-        The folder of an editable install.
+        The folder of an editable install: relative to the project's root where it lies in it
+        (``.`` for the root itself), absolute elsewhere.
+    direct : str
+        Where it came from, if not from an index by name (PEP 610), without credentials:
+        ``git:<address>@<commit>``, ``archive:<address>#sha256=<hex>``, ``file:<path>``; for an
+        editable install outside the project ``worktree:<commit>``, with ``+changed`` behind it
+        where files there differ from that commit.
+    owner : str
+        Who manages it, if not an installer of Python packages: ``conda``, or ``system`` (the
+        system's own Python, as Debian's ``dist-packages``).
+    changed : dict of str to str
+        Files that the run used and that are not as the installer left them, relative to the
+        folder of packages → the first 16 hex digits of the sha256 of what they hold now.
+    kept : str
+        The digest of the wheel it was installed from, kept as an object of the ledger.
+
+    A package of conda that is no Python distribution is called ``conda:<name>``; its tag is
+    conda's build.
     """
 
     name: str
@@ -244,6 +261,15 @@ class Package:
     record: str = ""
     tag: str = ""
     editable: str = ""
+    direct: str = ""
+    owner: str = ""
+    changed: Mapping[str, str] = field(default_factory=dict)
+    kept: str = ""
+
+    @property
+    def of_python(self) -> bool:
+        """Whether an installer of Python packages could install it by name and version."""
+        return not self.name.startswith("conda:")
 
 
 @dataclass(frozen=True)
