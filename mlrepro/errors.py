@@ -13,6 +13,9 @@
     ├── StoreError                      1    a store could not do its work
     │   ├── GitError
     │   ├── DvcError
+    │   ├── UvError
+    │   │   └── UvMissingError
+    │   ├── LockError
     │   ├── LockTimeoutError
     │   └── ObjectNotFoundError
     ├── RefusedError                    1    mlrepro could, but must not without a yes
@@ -97,6 +100,20 @@ class GitError(StoreError):
 
 class DvcError(StoreError):
     """DVC refused or failed."""
+
+
+class UvError(StoreError):
+    """UV refused or failed."""
+
+
+class UvMissingError(UvError):
+    """UV is neither on the PATH nor installed beside mlrepro."""
+
+    hint = "Install it with `pip install uv`; `--env current` works without it."
+
+
+class LockError(StoreError):
+    """The environment of a run cannot be locked."""
 
 
 class LockTimeoutError(StoreError):
