@@ -144,7 +144,6 @@ class _Asked:
     background: bool
     notify: Callable[[str], None]
     started: Callable[[subprocess.Popen[str]], None]
-    offline: bool = False
     reached: bool = True
 
     def answer(self, pins: Sequence[str]) -> Hashed:
@@ -162,28 +161,38 @@ class _Asked:
         if not complaint:
             found.update(_parsed(text))
             return
-        if not self.offline and _UNREACHED.search(complaint):
-            # What uv fetched before lies in its cache: the same question, without an index.
-            self.offline, self.reached = True, False
-            self._search(pins, found, reasons)
+        if _UNREACHED.search(complaint):
+            self._search_cache(pins, found, reasons)
             return
         if len(pins) == 1:
-            reasons[_name(pins[0])] = self._reason(complaint)
+            reasons[_name(pins[0])] = _reason(complaint)
             return
         suspects = [pin for pin in pins if _is_named(pin, complaint)]
-        self.notify(f"the index lacks some of {len(pins)} packages; asking for them apart")
+        if not reasons:
+            self.notify(f"the index lacks some of {len(pins)} packages; asking for them apart")
         parts = (suspects, [p for p in pins if p not in suspects]) if suspects else _halves(pins)
         if len(suspects) == len(pins):
             parts = _halves(pins)
         for part in parts:
             self._search(part, found, reasons)
 
-    def _compile(self, pins: Sequence[str]) -> tuple[str, str]:
+    def _search_cache(
+        self, pins: Sequence[str], found: dict[str, tuple[str, ...]], reasons: dict[str, str]
+    ) -> None:
+        """Ask the same of what uv fetched before; where that lacks one, all wait for the index."""
+        self.reached = False
+        text, complaint = self._compile(pins, "--offline")
+        if complaint:
+            reasons.update({_name(pin): "no index was reached" for pin in pins})
+        else:
+            found.update(_parsed(text))
+
+    def _compile(self, pins: Sequence[str], *options: str) -> tuple[str, str]:
         """Return what uv wrote, and what it complained of if it failed."""
         command = [
             str(self.uv), "pip", "compile", "-", "--no-deps", "--generate-hashes", "--no-annotate",
             "--no-header", "--no-python-downloads", "--color=never", "--quiet", "--no-progress",
-            f"--python-version={self.python}", *(["--offline"] if self.offline else []),
+            f"--python-version={self.python}", *options,
         ]  # fmt: skip
         done = call(
             command,
@@ -195,12 +204,11 @@ class _Asked:
         )
         return done.stdout, (done.stderr or "uv failed") if done.returncode else ""
 
-    def _reason(self, complaint: str) -> str:
-        if self.offline:
-            return "no index was reached"
-        text = " ".join(complaint.split())
-        known = (words for pattern, words in _REASONS if pattern.search(text))
-        return next(known, "uv could not resolve it")
+
+def _reason(complaint: str) -> str:
+    text = " ".join(complaint.split())
+    known = (words for pattern, words in _REASONS if pattern.search(text))
+    return next(known, "uv could not resolve it")
 
 
 def call(
@@ -286,8 +294,13 @@ def _normal(name: str) -> str:
 
 def python(uv: Path, version: str, implementation: str = "cpython") -> Path | None:
     """Return an interpreter of exactly that version on this machine; nothing is downloaded."""
-    known = installed(uv, implementation)
-    return next((path for path, found in known if found == version), None)
+    done = call(
+        (str(uv), "python", "find", "--system", "--no-project", "--no-config",
+         "--no-python-downloads", "--color=never", f"{implementation}@{version}"),
+        limit=60,
+        variables={"UV_PYTHON_SEARCH_PATH": _search_path()},
+    )  # fmt: skip
+    return Path(done.stdout.strip()) if done.returncode == 0 and done.stdout.strip() else None
 
 
 def nearest(uv: Path, version: str, implementation: str = "cpython") -> tuple[Path, str] | None:
@@ -332,7 +345,7 @@ def installed(uv: Path, implementation: str = "cpython") -> list[tuple[Path, str
         for one in _records(done.stdout)
         if one.get("implementation") == implementation and one.get("variant") == "default"
     ]
-    return [(path, version) for path, version in found if not _is_another(path)]
+    return [(path, version) for path, version in found if not _is_virtual(path)]
 
 
 def _records(text: str) -> list[dict[str, Any]]:
@@ -344,15 +357,16 @@ def _records(text: str) -> list[dict[str, Any]]:
 
 
 def _search_path() -> str:
-    """Return where interpreters lie: the PATH, and what pyenv has built."""
+    """Return where interpreters lie: the PATH, and what pyenv has built, not its stand-ins."""
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     built = [str(path) for path in sorted(root.glob("versions/*/bin"))]
-    return os.pathsep.join([os.environ.get("PATH", os.defpath), *built])
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join([*(f for f in folders if Path(f).name != "shims"), *built])
 
 
-def _is_another(python: Path) -> bool:
-    """Say whether it is a virtual environment's, or a script that starts some interpreter."""
-    return (python.parent.parent / "pyvenv.cfg").exists() or python.parent.name == "shims"
+def _is_virtual(python: Path) -> bool:
+    """Say whether it is a virtual environment's."""
+    return (python.parent.parent / "pyvenv.cfg").exists()
 
 
 def create(uv: Path, target: Path, *, python: Path) -> None:
