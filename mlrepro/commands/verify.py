@@ -126,11 +126,37 @@ def _verify_one(
             *_artifacts(looking, record),
             *_inputs(looking, record),
         ]
+    return Verified(record.id, record.run.name, tuple(_asked(here, findings, notify)))
+
+
+def of_inputs(
+    here: Place, record: Manifest, *, notify: Callable[[str], None]
+) -> tuple[Finding, ...]:
+    """Say of each input of a run whether it is to be had here; see `verify`."""
+    with here.statcache() as cache:
+        findings = list(_inputs(_Looking(here, cache, notify, {}, {}), record))
+    return tuple(_asked(here, findings, notify))
+
+
+def lost_artifacts(
+    here: Place, record: Manifest, *, notify: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Name what a run made and whose bytes neither the stores nor the DVC remote hold."""
+    findings = [
+        Finding("object", one.path, State.LOST, str(one.digest))
+        for one in record.artifacts
+        if one.kept is not Kept.NOWHERE and here.stores.missing([one.digest])
+    ]
+    return tuple(f.path for f in _asked(here, findings, notify) if f.state is State.LOST)
+
+
+def _asked(here: Place, findings: list[Finding], notify: Callable[[str], None]) -> list[Finding]:
+    """Ask the DVC remote, where there is one, for what is not here."""
     absent = [f for f in findings if f.state is State.LOST and f.detail]
-    if absent and here.has_dvc and dvc.setting(here.root, "core.remote"):
-        notify(f"looking for {len(absent)} object{'s' * (len(absent) > 1)} on the DVC remote")
-        findings = _on_remote(here, findings, notify)
-    return Verified(record.id, record.run.name, tuple(findings))
+    if not absent or not here.has_dvc or not dvc.setting(here.root, "core.remote"):
+        return findings
+    notify(f"looking for {len(absent)} object{'s' * (len(absent) > 1)} on the DVC remote")
+    return _on_remote(here, findings, notify)
 
 
 @dataclass(frozen=True)
