@@ -17,22 +17,18 @@ and loses its commit-graph.)
 from __future__ import annotations
 
 import hashlib
-import random
 import re
-import time
 from collections.abc import Mapping, Sequence
 
 from mlrepro import documents
 from mlrepro.errors import (
     AmbiguousRefError,
-    GitError,
-    LockTimeoutError,
     ManifestError,
     ObjectNotFoundError,
     RefNotFoundError,
 )
 from mlrepro.manifest import Manifest, is_in_tree
-from mlrepro.stores import git, ledgerindex, writers
+from mlrepro.stores import git, ledgerindex, ledgerwriting, writers
 from mlrepro.stores.ledgerindex import Entry, Ledger
 from mlrepro.stores.ledgersync import Pending, fetch_code, pending, pull, push
 
@@ -41,8 +37,6 @@ __all__ = [
     "pending", "pull", "push", "read", "resolve", "with_artifact", "writer",
 ]  # fmt: skip
 
-_PATIENCE = 30.0
-"""Seconds after which a ref that others keep moving, or a stale lock, is given up."""
 _EVERY = 8
 """Of 256 appends so many look whether git should pack."""
 
@@ -73,11 +67,7 @@ def append(repo: git.Repository, manifest: Manifest, lists: Mapping[str, bytes])
         **{_file_name(name): data for name, data in lists.items()},
     }
     writers.note_own(repo, manifest.id)
-    end = time.monotonic() + _PATIENCE
-    while not _append_once(repo, mine, manifest, files):
-        if time.monotonic() > end:
-            raise LockTimeoutError("another process holds the ledger for too long")
-        time.sleep(random.uniform(0.005, 0.05))  # noqa: S311  jitter, no secret
+    ledgerwriting.patiently(lambda: _append_once(repo, mine, manifest, files))
     if int(manifest.id[:2], 16) < _EVERY:
         git.maintain(repo)
 
@@ -96,43 +86,13 @@ def _append_once(
     stream = b""
     if not tips[2]:
         author = manifest.run.author or git.author(repo)
-        stream += _commit(log, tips[0], author, f"Run {manifest.short}", "")
+        stream += ledgerwriting.commit(log, tips[0], author, f"Run {manifest.short}", "")
         for name, data in files.items():
-            stream += f"M 100644 inline {folder}/{name}\n".encode() + _data(data)
+            stream += ledgerwriting.file(f"{folder}/{name}", data)
     # Where the code lies in another repository, there is nothing to keep.
     if snapshot and tips[3] and not (tips[2] and git.is_ancestor(repo, snapshot, code)):
-        stream += _commit(code, tips[1], "", f"Code of run {manifest.short}", snapshot)
-    return not stream or _import(repo, stream)
-
-
-def _commit(ref: str, old: str, author: str, message: str, merged: str) -> bytes:
-    person = re.sub(r"[<>\0\n]", "", author.partition("<")[0]).strip()
-    address = re.sub(r"[<>\0\n]", "", author.partition("<")[2])
-    who = f"{person} <{address}> {int(time.time())} +0000".strip()
-    lines = [f"commit {ref}", f"author {who}", f"committer {who}"]
-    text = ("\n".join(lines) + "\n").encode() + _data(message.encode())
-    text += f"from {old}\n".encode() if old else b""
-    return text + (f"merge {merged}\n".encode() if merged else b"")
-
-
-def _data(data: bytes) -> bytes:
-    return b"data %d\n%s\n" % (len(data), data)
-
-
-def _import(repo: git.Repository, stream: bytes) -> bool:
-    # Refs move only if they still are ancestors of what is written: compare and swap. Below the
-    # limit the objects are written loose, so that a run does not leave a pack of its own.
-    done = git.attempt(
-        repo, "-c", "fastimport.unpackLimit=1000", "fast-import", "--quiet", "--date-format=raw",
-        data=stream,
-    )  # fmt: skip
-    if done.returncode == 0:
-        return True
-    for report in repo.git_dir.glob("fast_import_crash_*"):
-        report.unlink(missing_ok=True)
-    if re.search(rb"new tip|cannot lock|but expected|File exists|already exists", done.stderr):
-        return False
-    raise GitError(f"the ledger could not be written: {git.sentence(done.stderr)}")
+        stream += ledgerwriting.commit(code, tips[1], "", f"Code of run {manifest.short}", snapshot)
+    return not stream or ledgerwriting.write(repo, stream)
 
 
 def place(manifest: Manifest) -> str:

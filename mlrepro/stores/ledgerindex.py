@@ -131,8 +131,10 @@ def _difference(repo: git.Repository, old: str, new: str) -> tuple[list[Record],
     added, removed = [], False
     for words, path in zip(listed[::2], listed[1::2], strict=False):
         name = os.fsdecode(path)
+        if not name.startswith("runs/"):  # locks may be written again, more complete
+            continue
         removed = removed or not words.endswith(b" A")
-        if name.endswith(_FILE) and name.startswith("runs/"):
+        if name.endswith(_FILE):
             added.append((name[: -len(_FILE)].rpartition("/")[2], words.split(b" ")[3].decode()))
     return added, removed
 
