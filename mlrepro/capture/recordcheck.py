@@ -1,0 +1,249 @@
+"""Record check: which of the installed files that a run used are not as the installer left them.
+
+A ``RECORD`` names size and hash of each file. All files of 200 distributions are 30,000: to ask
+the system for their sizes takes 0.15 s, to hash them seconds. So only what the run used is looked
+at, since nothing else can have decided its result: the modules that it imported and the native
+libraries that it mapped, some 2,000 files. Of those a file is hashed only where its size is not
+the recorded one, or where it was changed more than a second after the installer wrote the record.
+An edit that keeps size and time goes unseen.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlrepro.capture.distributions import Installed
+
+MOST = 20
+"""Changed files that are named for each distribution."""
+
+_SITES = ("/site-packages", "/dist-packages")
+_SLACK = 10**9
+_ENTRY = re.compile(r"^(?P<path>\"(?:[^\"]|\"\")*\"|[^,]*),(?P<hash>[^,]*),(?P<size>[^,]*)$")
+_Changed = dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What a record says of a file; `size` is -1 where it does not say it."""
+
+    size: int
+    digest: tuple[str, bytes] | None
+    written: int
+
+
+def changed(
+    installed: Iterable[Installed],
+    used: Iterable[str],
+    *,
+    prefix: str = "",
+    known: dict[str, Any] | None = None,
+) -> dict[str, dict[str, str]]:
+    """Return the changed files of each distribution.
+
+    Parameters
+    ----------
+    installed : iterable of Installed
+    used : iterable of str
+        Absolute paths of files that the run used.
+    prefix : str
+        The interpreter's; conda writes it into files while it installs them.
+    known : dict, optional
+        Findings of before, by the states of the files; it is added to.
+
+    Returns
+    -------
+    dict
+        Name of the distribution → path relative to its folder of packages → the first 16 hex
+        digits of the sha256 of what the file holds now.
+    """
+    known = {} if known is None else known
+    owners = _owners(installed)
+    found: _Changed = {}
+    for site, tops in _grouped(used, {site for site, _ in owners}).items():
+        for top, names in tops.items():
+            those = owners.get((site, top), [])
+            for name, files in _of_top(site, top, names, those, prefix, known).items():
+                found.setdefault(name, {}).update(files)
+    return {name: _shortened(found[name]) for name in sorted(found)}
+
+
+def _owners(installed: Iterable[Installed]) -> dict[tuple[str, str], list[Installed]]:
+    result: dict[tuple[str, str], list[Installed]] = {}
+    for one in installed:
+        site = str(one.info.parent)
+        for top in one.tops:
+            result.setdefault((site, top), []).append(one)
+    return result
+
+
+def _grouped(used: Iterable[str], sites: Iterable[str]) -> dict[str, dict[str, list[str]]]:
+    """Sort paths by their folder of packages, as the interpreter calls it, and its first part."""
+    places = {f"{site}/": site for site in sites}
+    for site in sorted(places.values()):
+        places.setdefault(f"{os.path.realpath(site)}/", site)
+    result: dict[str, dict[str, list[str]]] = {}
+    for path in sorted(set(used)):
+        start, name = _split(path, places)
+        if name:
+            top = name.partition("/")[0]
+            result.setdefault(places[start], {}).setdefault(top, []).append(name)
+    return result
+
+
+def _split(path: str, places: Mapping[str, str]) -> tuple[str, str]:
+    for start in places:
+        if path.startswith(start):
+            return start, path[len(start) :]
+    return "", ""
+
+
+def _of_top(
+    site: str,
+    top: str,
+    names: Sequence[str],
+    owners: Sequence[Installed],
+    prefix: str,
+    known: dict[str, Any],
+) -> _Changed:
+    """Look at the files below one folder of modules; of several owners each has a part of it."""
+    if not owners:  # put there by no installer: a `.pth` file's module, for instance
+        return {}
+    states = {name: state for name in names if (state := _stat(site, name))}
+    key = _key(site, top, states, owners)
+    with suppress(KeyError, TypeError, AttributeError, ValueError):
+        return {str(k): {str(f): str(h) for f, h in v.items()} for k, v in known[key].items()}
+    found: _Changed = {}
+    records = {one.package.name: _record(one.info) for one in owners}
+    for name, status in states.items():
+        owner, entry = _claimed(name, records)
+        if entry is None and not (len(owners) == 1 and _is_code(name) and records[owner]):
+            continue
+        digest = _difference(Path(site, name), status, entry, prefix)
+        if digest:
+            found.setdefault(owner, {})[name] = digest
+    known[key] = found
+    return found
+
+
+def _claimed(name: str, records: Mapping[str, Mapping[str, _Entry]]) -> tuple[str, _Entry | None]:
+    for owner, entries in records.items():
+        if name in entries:
+            return owner, entries[name]
+    return next(iter(records)), None
+
+
+def _is_code(name: str) -> bool:
+    return name.endswith((".py", ".so"))
+
+
+def _stat(site: str, name: str) -> os.stat_result | None:
+    try:
+        name.encode()
+        return os.stat(f"{site}/{name}")
+    except (OSError, ValueError):  # gone since, or no text: such a name is in no record
+        return None
+
+
+def _key(
+    site: str, top: str, states: Mapping[str, os.stat_result], owners: Sequence[Installed]
+) -> str:
+    files = (f"{n} {s.st_ino} {s.st_size} {s.st_mtime_ns}" for n, s in states.items())
+    text = "\n".join((site, top, *(one.state for one in owners), *files))
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _difference(path: Path, status: os.stat_result, entry: _Entry | None, prefix: str) -> str:
+    """Return 16 hex digits of what a file holds now; empty where it is as it was installed."""
+    if entry is None:
+        return _digest(path)
+    same_size = entry.size in (-1, status.st_size)
+    if same_size and status.st_mtime_ns <= entry.written + _SLACK:
+        return ""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return ""
+    if entry.digest is not None:
+        algorithm, value = entry.digest
+        if hashlib.new(algorithm, data).digest() == value:
+            return ""
+    elif same_size:
+        return ""
+    if prefix and prefix.encode() in data and Path(prefix, "conda-meta").is_dir():
+        return ""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except OSError:
+        return ""
+
+
+def _shortened(files: Mapping[str, str]) -> dict[str, str]:
+    """Name the first files; the rest count with one digest."""
+    names = sorted(files)
+    kept = {name: files[name] for name in names[:MOST]}
+    if len(names) > MOST:
+        rest = "\n".join(f"{name} {files[name]}" for name in names[MOST:])
+        digest = hashlib.sha256(rest.encode()).hexdigest()[:16]
+        kept[f"and {len(names) - MOST} more"] = digest
+    return kept
+
+
+# --- the record
+
+
+def _record(info: Path) -> dict[str, _Entry]:
+    """Return what a record says of each file; nothing where it cannot be read."""
+    try:
+        with (info / "RECORD").open("rb") as file:
+            written = os.fstat(file.fileno()).st_mtime_ns
+            lines = file.read().splitlines()
+    except OSError:
+        return {}
+    return dict(_entries(lines, written))
+
+
+def _entries(lines: Iterable[bytes], written: int) -> Iterator[tuple[str, _Entry]]:
+    for line in lines:
+        match = _ENTRY.match(line.decode("utf-8", "surrogateescape"))
+        if not match or match["path"].endswith(".pyc"):
+            continue
+        name = match["path"]
+        if name.startswith('"'):
+            name = name[1:-1].replace('""', '"')
+        size = int(match["size"]) if re.fullmatch("[0-9]{1,15}", match["size"]) else -1
+        digest = _parsed(match["hash"])
+        if digest is not None or size >= 0:
+            yield os.path.normpath(name), _Entry(size, digest, written)
+
+
+def _parsed(text: str) -> tuple[str, bytes] | None:
+    algorithm, _, value = text.partition("=")
+    if algorithm not in ("sha256", "sha384", "sha512"):  # the rest is not allowed in a wheel
+        return None
+    try:
+        return algorithm, base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
+    except (binascii.Error, ValueError):
+        return None
+
+
+def sentence(name: str, version: str, files: Iterable[str]) -> str:
+    """Say which files of a distribution were changed."""
+    names = list(files)
+    folder = f"{name.replace('-', '_')}/"
+    shown = ", ".join(one.removeprefix(folder) for one in names[:5])
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{name} {version} was changed after it was installed: {shown}{more}"
