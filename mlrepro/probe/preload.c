@@ -10,6 +10,9 @@
  * capture/nativelog.py.
  */
 #define _GNU_SOURCE
+#include <features.h>
+#undef __nonnull /* a program may give NULL where libc's headers say never: our tests for it stay */
+#define __nonnull(arguments)
 #include <alloca.h>
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -33,6 +36,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -86,6 +90,7 @@ static int own_pid(void) { return (int)raw(SYS_getpid, 0, 0, 0, 0); }
 /* ------------------------------------------------------------------ the log */
 
 #define RECORD_MAGIC 0x31524C4DU
+#define HEADER_SIZE 4096
 #define LONGEST 16384 /* bytes of one record: longer command lines are cut */
 
 struct header {
@@ -115,6 +120,8 @@ enum { RELATIVE = 1, STREAM = 2 };
 
 static struct header *log_file; /* NULL: nothing is noted */
 static size_t folder_length;
+/* Its form as it was when it was mapped: every process of the run can write to the file. */
+static uint64_t log_size, log_first, log_small, log_large;
 static uint64_t place_key; /* tells the working directory from others */
 static int process; /* pid of this process; in a child between vfork and exec, its parent's */
 
@@ -138,7 +145,7 @@ static void emit(int kind, int flags, const struct facts *facts, int count,
     length = (length + 7) & ~(size_t)7;
     uint64_t at = atomic_load_explicit(&head->tail, memory_order_relaxed);
     do {
-        if (at + length > head->size) {
+        if (at < log_first || at > log_size - length || at % 8) {
             atomic_fetch_add_explicit(&head->lost, 1, memory_order_relaxed);
             return;
         }
@@ -202,8 +209,8 @@ static int lookup(uint64_t key, int insert) {
     struct header *head = log_file;
     if (!head) return PRESENT;
     if (!key) key = 1;
-    _Atomic uint64_t *table = (_Atomic uint64_t *)((char *)head + head->header_size);
-    uint64_t entries = head->small;
+    _Atomic uint64_t *table = (_Atomic uint64_t *)((char *)head + HEADER_SIZE);
+    uint64_t entries = log_small;
     int probes = 12;
     for (int level = 0; level < 2; level++) {
         for (int i = 0; i < probes; i++) {
@@ -216,7 +223,7 @@ static int lookup(uint64_t key, int insert) {
             if (there == key) return PRESENT;
         }
         table += entries;
-        entries = head->large;
+        entries = log_large;
         probes = 64;
         key = mixed(key, 7) | 1;
     }
@@ -265,15 +272,56 @@ static int is_foreign(const char *path) {
     return strstr(path, "/dist-packages/") != NULL;
 }
 
+/* Write a number and its end; return the place of the end. printf takes 2 kB of a small stack. */
+static char *write_number(char *text, uint64_t number) {
+    char digits[24];
+    int count = 0;
+    do digits[count++] = (char)('0' + number % 10);
+    while (number /= 10);
+    while (count) *text++ = digits[--count];
+    *text = 0;
+    return text;
+}
+
+/* Write the name of what a descriptor has open; 0 where there is none, or no room for it. */
+static size_t name_of(int descriptor, char *name, size_t size) {
+    char link[40] = "/proc/self/fd/";
+    if (descriptor < 0) return 0;
+    write_number(link + 14, (uint64_t)descriptor);
+    long length = raw(SYS_readlinkat, AT_FDCWD, link, name, size);
+    if (length >= (long)size) atomic_fetch_add_explicit(&log_file->lost, 1, memory_order_relaxed);
+    if (length <= 0 || length >= (long)size) return 0;
+    name[length] = 0;
+    return (size_t)length;
+}
+
+/* Room for a name that a small stack has not: one of a few buffers of this process, or where all
+ * are taken a piece of the stack. */
+#define ROOMS 4
+static char rooms[ROOMS][4096];
+static atomic_flag taken[ROOMS] = {ATOMIC_FLAG_INIT, ATOMIC_FLAG_INIT, ATOMIC_FLAG_INIT,
+                                   ATOMIC_FLAG_INIT};
+struct room {
+    char *text;
+    size_t size;
+    int number;
+};
+static struct room enter(char *spare, size_t size) {
+    for (int i = 0; i < ROOMS; i++)
+        if (!atomic_flag_test_and_set(&taken[i])) return (struct room){rooms[i], 4096, i};
+    return (struct room){spare, size, -1};
+}
+static void leave(struct room room) {
+    if (room.number >= 0) atomic_flag_clear(&taken[room.number]);
+}
+
 static APART void note_in_folder(int kind, const struct facts *facts, int folder,
                                  const char *path) {
-    char link[32], base[4096];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", folder);
-    long length = raw(SYS_readlinkat, AT_FDCWD, link, base, sizeof base - 1);
-    if (length <= 0) return;
-    base[length] = 0;
-    if (is_foreign(base)) return;
-    emit2(kind, RELATIVE, facts, base, path);
+    char spare[256];
+    struct room base = enter(spare, sizeof spare);
+    if (name_of(folder, base.text, base.size) && !is_foreign(base.text))
+        emit2(kind, RELATIVE, facts, base.text, path);
+    leave(base);
 }
 
 static void note_file(int kind, int flags, const struct facts *facts, int folder,
@@ -286,7 +334,7 @@ static void note_file(int kind, int flags, const struct facts *facts, int folder
 
 /* Read and write, repeated where a signal cut them short; -1 on an error. */
 static APART int copy_bytes(int source, int target) {
-    char buffer[4096];
+    char buffer[1024];
     for (;;) {
         long got = raw(SYS_read, source, buffer, sizeof buffer, 0);
         if (got == -EINTR) continue;
@@ -300,11 +348,45 @@ static APART int copy_bytes(int source, int target) {
     }
 }
 
+/* Whether a copy takes at most a sixteenth of what is free: copies never fill the user's disk. */
+static int has_room(int target, int64_t size) {
+    struct statfs disk;
+    if (raw(SYS_fstatfs, target, &disk, 0, 0) != 0) return 0;
+    return (int64_t)disk.f_bavail / 16 >= size / (int64_t)disk.f_bsize;
+}
+
+/* Whether a process has record locks on a file. They end when one that holds them closes any
+ * descriptor of that file, so ours would end the program's. */
+static APART int is_locked(const struct facts *facts) {
+    char text[512], number[32];
+    size_t filled = 0;
+    int found = 0, file = raw_open("/proc/locks", O_RDONLY);
+    snprintf(number, sizeof number, ":%llu ", (unsigned long long)facts->ino);
+    while (file >= 0 && !found) {
+        long got = raw(SYS_read, file, text + filled, sizeof text - 1 - filled, 0);
+        if (got == -EINTR) continue;
+        if (got <= 0) break;
+        filled += (size_t)got;
+        text[filled] = 0;
+        char *line = text, *end;
+        while ((end = strchr(line, '\n'))) {
+            *end = 0;
+            if (strstr(line, "POSIX") && strstr(line, number)) found = 1;
+            line = end + 1;
+        }
+        filled -= (size_t)(line - text);
+        if (filled >= sizeof text - 1) filled = 0;
+        memmove(text, line, filled);
+    }
+    if (file >= 0) raw_close(file);
+    return found;
+}
+
 #define FICLONE_REQUEST 0x40049409
 
 static int copy_content(int source, int target, int64_t size, int64_t limit) {
     if (raw(SYS_ioctl, target, FICLONE_REQUEST, source, 0) == 0) return 0;
-    if (size > limit) return -1;
+    if (size > limit || !has_room(target, size)) return -1;
     int64_t done = 0;
     while (done < size) {
         long moved = raw(SYS_sendfile, target, source, NULL, size - done);
@@ -316,49 +398,64 @@ static int copy_content(int source, int target, int64_t size, int64_t limit) {
     return done < size ? copy_bytes(source, target) : 0;
 }
 
+static APART void note_kept(const char *name, const struct facts *facts, int folder,
+                            const char *path) {
+    char spare[256];
+    struct room base = enter(spare, sizeof spare);
+    int relative = path[0] != '/';
+    base.text[0] = 0;
+    if (!relative || folder == AT_FDCWD || name_of(folder, base.text, base.size)) {
+        const char *strings[3] = {name, base.text, path};
+        emit('k', relative, facts, 3, strings, NULL);
+    }
+    leave(base);
+}
+
+/* Make a new file in the log's folder. */
+static APART int make(const char *name) {
+    char spare[512];
+    struct room path = enter(spare, sizeof spare);
+    int made = -ENAMETOOLONG;
+    if (folder_length + strlen(name) + 2 <= path.size) {
+        memcpy(path.text, log_file->folder, folder_length);
+        path.text[folder_length] = '/';
+        strcpy(path.text + folder_length + 1, name);
+        made = raw_open(path.text, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW);
+    }
+    leave(path);
+    return made;
+}
+
 /* Copy a file that the run has read, before the run changes it for the first time. */
 static APART void keep(int folder, const char *path, const struct facts *facts, int kind) {
     int was_read = holds(inode_key(READ, facts));
     int in_out = kind == 'a' || kind == 'u';
     if (!facts->size || holds(inode_key(WRITTEN, facts)) || !(was_read || in_out)) return;
     if (path[0] == '/' && is_foreign(path)) return;
-    if (!first_time(inode_key(KEPT, facts))) return;
+    if (!first_time(inode_key(KEPT, facts)) || is_locked(facts)) return;
     int64_t limit = was_read ? 512ll << 20 : 64ll << 20;
-    char name[64], target_path[2048 + 80];
+    char name[64];
     uint64_t number = atomic_fetch_add_explicit(&log_file->copies, 1, memory_order_relaxed);
-    snprintf(name, sizeof name, "kept-native-%d-%llu", own_pid(), (unsigned long long)number);
-    memcpy(target_path, log_file->folder, folder_length);
-    target_path[folder_length] = '/';
-    memcpy(target_path + folder_length + 1, name, strlen(name) + 1);
-    int source = (int)raw(SYS_openat, folder, path, O_RDONLY | O_CLOEXEC | O_NOCTTY, 0);
+    char *end = write_number(stpcpy(name, "kept-native-"), (uint64_t)own_pid());
+    *end++ = '-';
+    write_number(end, number);
+    int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK; /* it could be a pipe by now */
+    int source = (int)raw(SYS_openat, folder, path, flags, 0);
     if (source < 0) return;
-    int target = raw_open(target_path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW);
+    int target = make(name);
     if (target < 0) {
         raw_close(source);
         return;
     }
     struct stat now;
     struct facts after = {0};
-    int copied = copy_content(source, target, facts->size, limit) == 0;
+    int whole = copy_content(source, target, facts->size, limit) == 0;
     if (raw_stat(source, "", &now, AT_EMPTY_PATH) == 0) take(&after, &now);
+    whole = whole && !memcmp(&after, facts, sizeof after); /* nobody changed it meanwhile */
+    if (!whole) raw(SYS_ftruncate, target, 0, 0, 0);
     raw_close(source);
     raw_close(target);
-    if (!copied || memcmp(&after, facts, sizeof after)) { /* somebody changed it meanwhile */
-        raw(SYS_unlinkat, AT_FDCWD, target_path, 0, 0);
-        return;
-    }
-    if (path[0] == '/' || folder == AT_FDCWD) {
-        const char *strings[3] = {name, "", path};
-        emit('k', path[0] != '/', facts, 3, strings, NULL);
-        return;
-    }
-    char link[32];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", folder);
-    long length = raw(SYS_readlinkat, AT_FDCWD, link, target_path, sizeof target_path - 1);
-    if (length <= 0) return;
-    target_path[length] = 0;
-    const char *strings[3] = {name, target_path, path};
-    emit('k', RELATIVE, facts, 3, strings, NULL);
+    if (whole) note_kept(name, facts, folder, path);
 }
 
 /* Look at a file that is about to be changed. */
@@ -589,23 +686,16 @@ TEMPORARY(mkostemps64, (char *template, int suffix, int flags), template, suffix
 /* ------------------------------------------------------------------ names that change */
 
 static APART void note_move(int from, const char *source, int to, const char *target) {
-    char link[32], first[1024] = "", second[1024] = "";
-    long length;
-    if (source[0] != '/' && from != AT_FDCWD) {
-        snprintf(link, sizeof link, "/proc/self/fd/%d", from);
-        length = raw(SYS_readlinkat, AT_FDCWD, link, first, sizeof first - 1);
-        if (length <= 0) return;
-        first[length] = 0;
-    }
-    if (target[0] != '/' && to != AT_FDCWD) {
-        snprintf(link, sizeof link, "/proc/self/fd/%d", to);
-        length = raw(SYS_readlinkat, AT_FDCWD, link, second, sizeof second - 1);
-        if (length <= 0) return;
-        second[length] = 0;
-    }
-    if (is_foreign(source) || is_foreign(target) || strstr(target, "/__pycache__/")) return;
-    const char *strings[4] = {first, source, second, target};
-    emit('m', target[0] != '/', NULL, 4, strings, NULL);
+    char spare[256], other[256];
+    struct room first = enter(spare, sizeof spare), second = enter(other, sizeof other);
+    first.text[0] = second.text[0] = 0;
+    int named = source[0] == '/' || from == AT_FDCWD || name_of(from, first.text, first.size);
+    named = named && (target[0] == '/' || to == AT_FDCWD || name_of(to, second.text, second.size));
+    named = named && !is_foreign(source) && !is_foreign(target) && !strstr(target, "/__pycache__/");
+    const char *strings[4] = {first.text, source, second.text, target};
+    if (named) emit('m', target[0] != '/', NULL, 4, strings, NULL);
+    leave(second);
+    leave(first);
 }
 
 #define RENAME(from, source, to, target, call)                                        \
@@ -731,7 +821,7 @@ static struct listing *listing_of(DIR *folder, DIR *is) {
 }
 
 static APART void listed(DIR *folder, const struct listing *seen) {
-    char link[32], path[4096];
+    char path[4096];
     struct stat found;
     int descriptor = dirfd(folder);
     if (descriptor < 0 || raw_stat(descriptor, "", &found, AT_EMPTY_PATH) != 0) return;
@@ -739,10 +829,7 @@ static APART void listed(DIR *folder, const struct listing *seen) {
                           seen ? (int64_t)seen->order : 0, 0, 0};
     uint64_t key = mixed(mixed((uint64_t)found.st_ino, (uint64_t)found.st_dev), image + 'd');
     if (!first_time(mixed(mixed(key, (uint64_t)facts.size), (uint64_t)facts.dev))) return;
-    snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
-    long length = raw(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 2);
-    if (length <= 0) return;
-    path[length] = 0;
+    if (!name_of(descriptor, path, sizeof path)) return;
     int error = errno;
     if (!is_foreign(path) && !strstr(path, "/site-packages")) emit1('d', &facts, path);
     errno = error;
@@ -821,11 +908,14 @@ EXPORT int closedir(DIR *folder) {
 }
 
 static APART void note_place(void) {
-    char path[4096];
+    char spare[256];
     if (!log_file) return;
-    if (raw(SYS_getcwd, path, sizeof path, 0, 0) <= 0) return;
-    if (process == own_pid()) place_key = hashed('c', path); /* not between vfork and exec */
-    emit1('c', NULL, path);
+    struct room path = enter(spare, sizeof spare);
+    if (raw(SYS_getcwd, path.text, path.size, 0, 0) > 0) {
+        if (process == own_pid()) place_key = hashed('c', path.text); /* not before an exec */
+        emit1('c', NULL, path.text);
+    }
+    leave(path);
 }
 REAL(int, chdir, const char *)
 REAL(int, fchdir, int)
@@ -855,12 +945,18 @@ static void consulted(const char *name) {
     /* Never begins the log: libraries ask while malloc itself is being set up. */
     if (log_file && first_time(hashed(image + 'e', name))) emit1('e', NULL, name);
 }
+/* The next one may be the user's own; it is not looked up here, for the reason above. */
+REAL(char *, getenv, const char *)
+REAL(char *, secure_getenv, const char *)
 EXPORT char *getenv(const char *name) {
+    getenv_type next = atomic_load_explicit(&next_getenv, memory_order_relaxed);
     consulted(name);
-    return (char *)value_of(environ, name);
+    return next ? next(name) : (char *)value_of(environ, name);
 }
 EXPORT char *secure_getenv(const char *name) {
+    getenv_type next = atomic_load_explicit(&next_secure_getenv, memory_order_relaxed);
     consulted(name);
+    if (next) return next(name);
     return getauxval(AT_SECURE) ? NULL : (char *)value_of(environ, name);
 }
 
@@ -1019,11 +1115,11 @@ static APART const char *why_unfit(const char *path, int depth) {
     return why;
 }
 
-/* Find a program as execvp does. */
-static APART const char *why_unfit_in_path(const char *file, char *const *variables) {
+/* Find a program as execvp does: by our own PATH, whatever the program is given. */
+static APART const char *why_unfit_in_path(const char *file) {
     char candidate[1024];
     if (strchr(file, '/')) return why_unfit(file, 0);
-    const char *path = value_of(variables, "PATH");
+    const char *path = value_of(environ, "PATH");
     for (path = path ? path : "/bin:/usr/bin"; *path;) {
         size_t length = strcspn(path, ":"), size = strlen(file);
         if (length + size + 2 <= sizeof candidate) {
@@ -1042,8 +1138,8 @@ static APART const char *why_unfit_in_path(const char *file, char *const *variab
 static char library[2048]; /* our entry of LD_PRELOAD */
 
 static const char *why_unwatched(const char *program, int search, char *const *variables) {
-    if (!log_file) return "";
-    const char *why = search ? why_unfit_in_path(program, variables) : why_unfit(program, 0);
+    if (!log_file || !program) return "";
+    const char *why = search ? why_unfit_in_path(program) : why_unfit(program, 0);
     if (*why) return why;
     const char *preload = value_of(variables, "LD_PRELOAD");
     int complete = preload && library[0] && strstr(preload, library) &&
@@ -1053,7 +1149,7 @@ static const char *why_unwatched(const char *program, int search, char *const *v
 
 static void note_start(const char *program, const char *why, char *const *arguments) {
     struct facts parent = {0};
-    if (!log_file) return;
+    if (!log_file || !program) return;
     parent.dev = raw(SYS_getppid, 0, 0, 0, 0);
     const char *strings[2] = {program, why};
     emit('x', 0, &parent, 2, strings, arguments);
@@ -1287,10 +1383,10 @@ static void complain(const char *reason) {
 static int is_whole(const struct header *head, uint64_t size) {
     uint64_t tables = (head->small + head->large) * 8;
     return !memcmp(head->magic, "MLRPRLOG", 8) && head->version == 1 &&
-           head->header_size == 4096 && head->size == size && head->small && head->large &&
+           head->header_size == HEADER_SIZE && head->size == size && head->small && head->large &&
            !(head->small & (head->small - 1)) && !(head->large & (head->large - 1)) &&
-           head->small < size && head->large < size && 4096 + tables <= head->first &&
-           head->first < size && head->tail >= head->first && !head->folder[2047];
+           head->small < size && head->large < size && HEADER_SIZE + tables <= head->first &&
+           head->first + LONGEST < size && head->tail >= head->first && !head->folder[2047];
 }
 
 static APART void map_log(const char *folder) {
@@ -1320,6 +1416,10 @@ static APART void map_log(const char *folder) {
         return;
     }
     folder_length = strlen(head->folder);
+    log_size = (uint64_t)found.st_size;
+    log_first = head->first;
+    log_small = head->small;
+    log_large = head->large;
     log_file = head;
 }
 
@@ -1340,14 +1440,11 @@ static void begin(void) {
 }
 
 static APART void note_stream(int descriptor) {
-    char link[32], path[4096];
+    char path[4096];
     struct stat found;
     struct facts facts;
     if (raw_stat(descriptor, "", &found, AT_EMPTY_PATH) != 0 || !is_regular(&found)) return;
-    snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
-    long length = raw(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 1);
-    if (length <= 0 || path[0] != '/') return;
-    path[length] = 0;
+    if (!name_of(descriptor, path, sizeof path) || path[0] != '/') return;
     take(&facts, &found);
     int kind = descriptor ? 'w' : 'r';
     int set = descriptor ? WRITTEN : READ;
@@ -1385,6 +1482,7 @@ static APART void note_process(int kind, char *const *arguments) {
 
 static void forked(void) {
     process = own_pid();
+    for (int i = 0; i < ROOMS; i++) atomic_flag_clear(&taken[i]); /* of threads that are not here */
     if (!log_file) return;
     int error = errno;
     note_process('F', NULL);
@@ -1397,9 +1495,10 @@ extern void *__dso_handle __attribute__((visibility("hidden")));
 __attribute__((constructor)) static void at_start(int count, char **arguments, char **variables) {
     (void)variables;
     begin();
-    if (!log_file) return;
     int error = errno;
     find_all();
+    errno = error;
+    if (!log_file) return;
     __register_atfork(NULL, NULL, forked, __dso_handle);
     note_process('s', count > 0 ? arguments : NULL);
     for (int descriptor = 0; descriptor < 3; descriptor++) note_stream(descriptor);

@@ -531,6 +531,65 @@ def test_errno_is_what_it_is_without_the_library(bench, tmp_path):
     assert len(plain.stdout.splitlines()) > 20
 
 
+NULLS = """
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <unistd.h>
+extern char **environ;
+int main(int count, char **arguments) {
+    pid_t child;
+    char *none = count > 5 ? arguments[0] : NULL;
+    printf("%d %d\\n", closedir((DIR *)none), errno);
+    printf("%d %d\\n", unlink(none), errno);
+    printf("%d %d\\n", rename(none, none), errno);
+    printf("%d %d\\n", fopen(none, "w") != NULL, errno);
+    printf("%d %d\\n", execve(none, NULL, NULL), errno);
+    printf("%d\\n", posix_spawn(&child, none, NULL, NULL, arguments, environ));
+    return 0;
+}
+"""
+
+
+def test_nothing_in_place_of_an_argument_is_what_it_is_without_the_library(bench, tmp_path):
+    program = bench.compiled("nulls", NULLS, "-O0", "-w")
+    plain = subprocess.run([program], cwd=tmp_path, capture_output=True, text=True)
+
+    assert not plain.returncode
+    assert bench.run(program).stdout == plain.stdout
+
+
+LOCKS = """
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void) {
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+    fcntl(open("locked", O_RDONLY), F_SETLK, &lock);
+    int again = open("locked", O_RDWR);
+    if (!fork()) {
+        lock.l_type = F_WRLCK;
+        fcntl(again, F_GETLK, &lock);
+        _exit(lock.l_type == F_UNLCK);
+    }
+    int status;
+    wait(&status);
+    return WEXITSTATUS(status);
+}
+"""
+
+
+def test_a_lock_of_the_programs_is_not_lost_to_a_copy(bench):
+    bench.write("locked")
+
+    bench.seen(bench.compiled("locks", LOCKS))
+
+    assert bench.noted().files("k") == []
+
+
 def test_a_full_log_counts_what_is_lost_and_harms_nobody(bench):
     bench.log.mkdir()
     native.create(bench.log)

@@ -11,6 +11,8 @@ def copy(path, log, size):
     name = "kept-%d-%d" % (os.getpid(), abs(hash(path)))
     target = log.folder + "/" + name
     try:
+        if _is_locked(os.stat(path).st_ino):
+            return ""
         source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             if _write(source, target, size):
@@ -22,12 +24,21 @@ def copy(path, log, size):
     return ""
 
 
+def _is_locked(inode):
+    """Whether a process has record locks on a file: closing any descriptor of it ends them."""
+    try:
+        with open("/proc/locks", "rb") as file:
+            return any(b"POSIX" in line and b":%d " % inode in line for line in file)
+    except OSError:
+        return False
+
+
 def _write(source, target, size):
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         if _cloned(descriptor, source):
             return True
-        if size > _LARGEST:
+        if size > _LARGEST or not _has_room(descriptor, size):
             os.unlink(target)
             return False
         offset = 0
@@ -41,6 +52,12 @@ def _write(source, target, size):
         raise
     finally:
         os.close(descriptor)
+
+
+def _has_room(descriptor, size):
+    """Whether a copy takes a sixteenth of what is free at most: copies never fill the disk."""
+    disk = os.fstatvfs(descriptor)
+    return size <= disk.f_bavail * disk.f_frsize // 16
 
 
 def _cloned(descriptor, source):
