@@ -142,6 +142,27 @@ def uninstall(root: Path) -> tuple[str, ...]:
     return tuple(removed)
 
 
+def state(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the hooks that are not there, and of those that need `install` again.
+
+    Raises
+    ------
+    RefusedError
+        If git looks for hooks in a place that is not this clone's alone.
+    """
+    folder = _folder(git.open_repository(root))
+    if _calls_us(folder):
+        return (), ()
+    absent = tuple(name for name in NAMES if not _is_ours(folder / name))
+    kept = [folder / name for name in NAMES if name not in absent]
+    old = (h.name for h in kept if h.read_bytes() != script(h.name).encode() or not _is_started(h))
+    return absent, tuple(old)
+
+
+def _is_started(hook: Path) -> bool:
+    return os.access(hook, os.X_OK)  # git passes over a hook that is not executable
+
+
 def script(name: str) -> str:
     """Return the text of an installed hook."""
     head = _HEAD.format(mark=_MARK, name=name, suffix=CHAINED)

@@ -16,14 +16,16 @@ from rich.table import Table
 from rich.text import Text
 
 from mlrepro.commands.diff import DiffReport
+from mlrepro.commands.doctor import Health
 from mlrepro.commands.fitlist import FitList
 from mlrepro.commands.inputlist import InputList
 from mlrepro.commands.listing import Row
+from mlrepro.commands.preflight import Preflight
 from mlrepro.commands.sharing import Shared
 from mlrepro.commands.verify import Finding, State, Verified
 from mlrepro.drift import ArtifactDrift, Change, Difference, DriftReport, Verdict
 from mlrepro.manifest import Input, Manifest, Source
-from mlrepro.present import fittable, inputtable
+from mlrepro.present import fittable, health, inputtable, preflight
 
 _STYLES = {
     Verdict.IDENTICAL: "bold green",
@@ -78,6 +80,8 @@ def render(value: Any, *, width: int | None = None, color: bool = False) -> str:
 def _drift(console: Console, report: DriftReport) -> None:
     name = f" ({report.name})" if report.name else ""
     console.print(_assemble("rebuilt ", (report.run[:12], "bold"), escape(name)))
+    if report.environment_used:
+        console.print(_text(f"environment: {report.environment_used}"), soft_wrap=True)
     _changes(console, "code", report.code)
     _changes(console, "environment", report.environment)
     _changes(console, "inputs", report.inputs)
@@ -439,5 +443,7 @@ _WRITERS: Sequence[tuple[type, Any]] = (
     (Shared, _shared),
     (InputList, inputtable.write),
     (FitList, fittable.write),
+    (Preflight, preflight.write),
+    (Health, health.write),
     (tuple, _sequence),
 )

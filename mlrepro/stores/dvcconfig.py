@@ -11,6 +11,7 @@ from pathlib import Path
 _HAS_XDG: bool = sys.platform not in ("darwin", "win32")
 _SECTION = re.compile(r"""^\s*\[\s*['"]?\s*(?P<name>.*?)\s*['"]?\s*\]\s*(?:\#.*)?$""")
 _REMOTE = re.compile(r'^(remote|machine|db)\s+"(.*)"$')
+_REMOTE_KEY = re.compile(r"^remote\.(.+)\.url$")
 _PATHS = re.compile(r"^(cache\.dir|remote\..*\.url)$")
 
 
@@ -31,6 +32,12 @@ def setting(root: Path, key: str) -> str | None:
         if value is not None:
             return _resolved(path, value) if _PATHS.match(key) else value
     return None
+
+
+def remotes(root: Path) -> tuple[str, ...]:
+    """Return the names of DVC's remotes, in the order of their names."""
+    found = (_REMOTE_KEY.match(key) for path in _files(root) for key in _read(path))
+    return tuple(sorted({match[1] for match in found if match}))
 
 
 def cache_dir(root: Path) -> Path:
