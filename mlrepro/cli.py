@@ -169,6 +169,7 @@ def run(
     epilog=_example(
         "mlrepro rebuild model.txt",
         "mlrepro rebuild last --rtol 1e-5",
+        "mlrepro rebuild --dry-run model.txt",
         "git bisect run mlrepro rebuild --code head 3f9a2c01b4de",
         codes="0 identical, equivalent or close · 1 drifted or missing · 2 usage · "
         "125 could not be told. Of several REFs the first that holds: 2, 1, 125, 0.",
@@ -196,17 +197,22 @@ def run(
 @_atol
 @click.option("--exact", is_flag=True, help="Every artifact decides, and only identical passes.")
 @click.option("--keep-room", is_flag=True, help="Leave the clean room behind.")
+@click.option(
+    "--dry-run", is_flag=True,
+    help="Train nothing: say what can be expected here, and why. Exit code 0 or 125.",
+)  # fmt: skip
 @_yes
 @_json
 def rebuild(
     refs: Sequence[str],
     code: str,
     threads: str,
-    env: str,  # noqa: ARG001  the one choice there is, until environments travel
+    env: str,
     rtol: float | None,
     atol: float,
     exact: bool,
     keep_room: bool,
+    dry_run: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -214,6 +220,9 @@ def rebuild(
 
     REF is a weights file, a manifest, a run id or its prefix, a run name, or `last`.
     """
+    if dry_run:
+        _preflight(refs, env=env, head=code == "head", threads=threads == "recorded", json=as_json)
+        return
     from mlrepro.commands.rebuild import How, exit_code
     from mlrepro.commands.rebuild import rebuild_all as command
     from mlrepro.drift import Tolerance
@@ -238,6 +247,20 @@ def rebuild(
 
 
 main.add_command(_alias(rebuild), "rerun")
+
+
+def _preflight(refs: Sequence[str], *, env: str, head: bool, threads: bool, json: bool) -> None:
+    """Say what can be expected of rebuilds, and exit with 125 if one of them is impossible."""
+    from mlrepro.commands.preflight import preflight as command
+
+    found = []
+    for ref in refs:
+        found.append(command(ref, env=env, head=head, threads=threads, notify=_say))
+        if not json:
+            _print(found[-1])
+    if json:
+        _print(found[0] if len(refs) == 1 else tuple(found), as_json=True)
+    sys.exit(0 if all(one.ok for one in found) else 125)
 
 
 @main.command(
@@ -285,6 +308,20 @@ def verify(refs: Sequence[str], as_json: bool) -> None:
     found = command(tuple(refs), notify=_say)
     _print(found, as_json=as_json)
     sys.exit(0 if all(one.ok for one in found) else 1)
+
+
+@main.command(
+    short_help="Look whether this machine and repository are fit.",
+    epilog=_example("mlrepro doctor", codes="0 fit, maybe with warnings · 1 something fails"),
+)
+@_json
+def doctor(as_json: bool) -> None:
+    """Look whether this machine and this repository are fit: git, DVC, uv, the observer, space."""
+    from mlrepro.commands.doctor import doctor as command
+
+    found = command()
+    _print(found, as_json=as_json)
+    sys.exit(0 if found.ok else 1)
 
 
 @main.command(
