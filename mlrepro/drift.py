@@ -190,6 +190,8 @@ class DriftReport:
         Wall time of the recorded training, in seconds.
     room : str
         Where the clean room was kept; empty where it was removed.
+    environment_used : str
+        Which environment it was trained in, in words.
     """
 
     run: str
@@ -203,6 +205,7 @@ class DriftReport:
     seconds: float = 0.0
     recorded_seconds: float = 0.0
     room: str = ""
+    environment_used: str = ""
     verdict: Verdict = field(init=False)
 
     def __post_init__(self) -> None:

@@ -224,7 +224,7 @@ def _made(folder: Path, lock: Lock, here: Place, notify: Callable[[str], None]) 
             text = _stored(lock, here, wheels).installable()
             links = (wheels,) if wheels.exists() else ()
             uv.create(program, building, python=python)
-            uv.sync(program, building, text, find_links=links, notify=notify)
+            uv.sync(program, building, text, find_links=links)
         finally:
             borrowed.remove(wheels)
         mark = {"form": _FORM, "lock": str(lock.digest), "python": version, "notes": notes,

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlrepro import paths
 from mlrepro.capture import environment
 from mlrepro.capture.observation import Interpreter
-from mlrepro.cleanroom import mounts
+from mlrepro.cleanroom import environments, mounts
 from mlrepro.cleanroom import room as rooms
+from mlrepro.cleanroom.environments import Built
+from mlrepro.cleanroom.layers import Layer
 from mlrepro.cleanroom.room import Room
 from mlrepro.drift import Change
-from mlrepro.errors import RestoreError, UsageError
+from mlrepro.errors import MlreproError, RestoreError, UsageError
+from mlrepro.locks import Lock
 from mlrepro.manifest import Environment, Manifest, Package
+from mlrepro.stores import ledgerlocks
 from mlrepro.stores.place import Place
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The environment that a rebuild trains in: the active one.
+    """The environment that a rebuild trains in: that of the recorded lock, or the active one.
 
     Attributes
     ----------
@@ -31,11 +36,121 @@ class Chosen:
         Its Python.
     environment : Environment
     packages : tuple of Package
+    base : str
+        The prefix of the Python that it was made of.
+    lock : Lock or None
+        What it was made from; None of the active one.
+    used : str
+        What it is, in words for the report.
+    notes : tuple of str
+        Why it is not the recorded one.
     """
 
     executable: str
     environment: Environment
     packages: tuple[Package, ...]
+    base: str = ""
+    lock: Lock | None = None
+    used: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@contextlib.contextmanager
+def lent(
+    here: Place,
+    record: Manifest,
+    wanted: str,
+    variables: Mapping[str, str],
+    *,
+    notify: Callable[[str], None],
+) -> Iterator[Chosen]:
+    """Lend the environment to train in.
+
+    Parameters
+    ----------
+    wanted : str
+        ``lock``: the recorded one, where it can be had; ``current``: the active one.
+    variables : mapping
+        They tell which one is active.
+    notify : callable
+        Takes a sentence before something slow, and where it is not the recorded one.
+
+    Raises
+    ------
+    RestoreError
+        If the active one is to be taken, and its Python does not start.
+    """
+    with contextlib.ExitStack() as stack:
+        active = _choice(variables)
+        if (
+            wanted == "current"
+            or not record.environment.fingerprint
+            or _is_recorded(active, record)
+        ):
+            yield _active_one(active, record)
+            return
+        try:
+            lock = _lock_of(here, record)
+            built = stack.enter_context(environments.borrow(lock, here=here, notify=notify))
+            chosen = _recorded_one(built, lock)
+        except MlreproError as error:
+            note = f"not trained in the recorded environment, but in the active one: {error}"
+            notify(note)
+            chosen = _active_one(active, record, note)
+        yield chosen
+
+
+def _choice(variables: Mapping[str, str]) -> Chosen | RestoreError:
+    try:
+        return choose(variables)
+    except RestoreError as error:
+        return error
+
+
+def _is_recorded(active: Chosen | RestoreError, record: Manifest) -> bool:
+    recorded = record.environment.fingerprint
+    return isinstance(active, Chosen) and active.environment.fingerprint == recorded
+
+
+def _active_one(active: Chosen | RestoreError, record: Manifest, note: str = "") -> Chosen:
+    if isinstance(active, RestoreError):
+        raise RestoreError(f"{note}; {active}" if note else str(active), hint=active.hint)
+    same = ", which is the recorded one" if _is_recorded(active, record) else ""
+    python = f"Python {active.environment.python}"
+    used = f"the active one{same} ({python}, {active.environment.prefix})"
+    return replace(active, used=used, notes=(note,) if note else ())
+
+
+def _lock_of(here: Place, record: Manifest) -> Lock:
+    fingerprint = record.environment.fingerprint
+    lock = ledgerlocks.get(here.repository, fingerprint) if fingerprint else None
+    if lock is None:
+        raise RestoreError(
+            "its lock is not in the ledger",
+            hint="`mlrepro pull` brings it, or its author makes it with `mlrepro lock`.",
+        )
+    # The probe needs nothing of mlrepro, which may not be on any index.
+    bare = [one for one in lock.unhashed if one.name == "mlrepro"]
+    return lock.without("mlrepro") if bare else lock
+
+
+def _recorded_one(built: Built, lock: Lock) -> Chosen:
+    try:
+        found = environment.interpreter(str(built.python), variables=_PLAIN)
+    except UsageError as error:
+        raise RestoreError(str(error)) from error
+    had, packages = environment.fingerprint(found)
+    own = [Package(one.name, one.version, editable=one.source.partition(":")[2])
+           for one in lock.requirements if one.source.startswith("project:")]  # fmt: skip
+    packages = tuple(sorted([*packages, *own], key=lambda package: package.name))
+    used = (
+        f"the recorded one, made from its lock (Python {built.version}, {len(packages)} packages)"
+    )
+    base = found.base_prefix
+    return Chosen(str(built.python), had, packages, base, lock, used, built.notes)
+
+
+_PLAIN = {"PATH": os.defpath}
 
 
 def choose(variables: Mapping[str, str]) -> Chosen:
@@ -54,7 +169,7 @@ def choose(variables: Mapping[str, str]) -> Chosen:
             str(error),
             hint="Activate the environment that the model is to be trained in.",
         ) from error
-    return Chosen(executable, *environment.fingerprint(found))
+    return Chosen(executable, *environment.fingerprint(found), found.base_prefix)
 
 
 def changes(
@@ -71,14 +186,18 @@ def changes(
         known = (record.environment.packages, chosen.environment.packages)
         old, new = ([Package(*item) for item in packages.items()] for packages in known)
         return environment.changes(record.environment, old, chosen.environment, new)
+    if chosen.lock and not any(one.name == "mlrepro" for one in chosen.packages):
+        recorded = [one for one in recorded if one.name != "mlrepro"]
     return environment.changes(record.environment, recorded, chosen.environment, chosen.packages)
 
 
-def command(record: Manifest, chosen: Chosen, room: Room) -> list[str]:
+def command(record: Manifest, chosen: Chosen, room: Room, layer: Layer | None = None) -> list[str]:
     """Map the recorded command to the chosen interpreter.
 
     ``/home/ann/.venv/bin/python`` becomes the chosen Python; an environment that lay inside the
-    project (``.venv/bin/python``, in a Makefile too) becomes a symlink to the chosen one.
+    project (``.venv/bin/python``, in a Makefile too) becomes a symlink to the chosen one. What the
+    room's layer has (``/home/ann/.venv/bin/train-model``, ``/opt/conda/bin/conda run``) is started
+    from there.
     """
     words = list(record.run.command)
     prefix = record.environment.prefix
@@ -88,7 +207,9 @@ def command(record: Manifest, chosen: Chosen, room: Room) -> list[str]:
         if not os.path.lexists(link):
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(_folder(chosen))
-    if words[0].startswith("/"):
+    if own := _of_layer(words[0], layer, chosen):
+        words[0] = own
+    elif words[0].startswith("/"):
         words[0] = _mapped(words[0], prefix, record, chosen)
     return words
 
@@ -137,6 +258,30 @@ def binds(here: Place, record: Manifest, chosen: Chosen, room: Room) -> dict[str
     return {prefix: Path(new)}
 
 
+def variables(chosen: Chosen, layer: Layer | None, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by which the chosen environment is the active one.
+
+    Parameters
+    ----------
+    layer : Layer or None
+        What the room adds; None where the environment was active anyway.
+    environ : mapping
+        Those of the training otherwise.
+    """
+    found = {**environ, "PATH": search_path(chosen, environ.get("PATH", os.defpath))}
+    if layer is None:
+        return found
+    found = {name: value for name, value in found.items() if not name.startswith(_OTHERS)}
+    prefix = str(_folder(chosen))
+    # `uv run` in the room would make an environment of today's packages.
+    uv = {"UV_PROJECT_ENVIRONMENT": prefix, "UV_PYTHON": chosen.executable, "UV_NO_SYNC": "1"}
+    search = f"{layer.programs}{os.pathsep}{found['PATH']}"
+    return {**found, **uv, "VIRTUAL_ENV": prefix, "PATH": search}
+
+
+_OTHERS = ("CONDA_PREFIX", "CONDA_DEFAULT_ENV", "CONDA_SHLVL", "PYTHONHOME", "PYENV_VERSION")
+
+
 def search_path(chosen: Chosen, path: str) -> str:
     """Return a PATH on which `python` is the chosen one."""
     folder = str(Path(chosen.executable).parent)
@@ -177,6 +322,15 @@ def strangers(
 
 def _is_same(one: str, other: str) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _of_layer(word: str, layer: Layer | None, chosen: Chosen) -> str:
+    """Return what a room has in the place of a program that is named by its path."""
+    if layer is None or layer.programs is None or "/" not in word:
+        return ""
+    name = os.path.basename(word)
+    own = layer.programs / name
+    return "" if (_folder(chosen) / "bin" / name).exists() or not own.exists() else str(own)
 
 
 def _mapped(word: str, prefix: str, record: Manifest, chosen: Chosen) -> str:

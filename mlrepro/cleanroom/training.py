@@ -15,9 +15,10 @@ from mlrepro.capture import effective, observers, outputs, variables
 from mlrepro.capture.effective import Effective
 from mlrepro.capture.observation import Observation
 from mlrepro.capture.outputs import Output
-from mlrepro.cleanroom import borrowed, interpreter, mounts, shelter
+from mlrepro.cleanroom import borrowed, interpreter, layers, mounts, shelter
 from mlrepro.cleanroom import room as rooms
 from mlrepro.cleanroom.interpreter import Chosen
+from mlrepro.cleanroom.layers import Layer
 from mlrepro.cleanroom.room import Room
 from mlrepro.errors import MlreproError, RestoreError, TrainingFailedError
 from mlrepro.manifest import Manifest, Role, Status
@@ -80,6 +81,8 @@ class Plan:
         The folders that the room stands for: the user's, and the recorded one.
     keep : tuple of Path
         What stays to be seen although it lies in one of them.
+    layer : Layer or None
+        What the room adds to an environment that was made from a lock.
     """
 
     command: list[str]
@@ -89,6 +92,7 @@ class Plan:
     top: str = ""
     outer: tuple[str, ...] = ()
     keep: tuple[Path, ...] = ()
+    layer: Layer | None = None
 
 
 def plan(
@@ -116,8 +120,9 @@ def plan(
     binds.update(interpreter.inner_binds(record, chosen, room, binds))
     top = record.run.root if naming else str(room.root)
     cwd = os.path.join(top, record.run.directory).rstrip("/")
-    command = interpreter.command(record, chosen, room)
-    return Plan(command, cwd, chosen, binds, top, shelter.roots(here, record), keep)
+    layer = layers.put(chosen.lock, room, prefix=keep[0]) if chosen.lock else None
+    command = interpreter.command(record, chosen, room, layer)
+    return Plan(command, cwd, chosen, binds, top, shelter.roots(here, record), keep, layer)
 
 
 def _sheltered(
@@ -290,15 +295,24 @@ def _environ(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> dict
     )
     if not threads:
         environ.update({n: v for n, v in os.environ.items() if _COUNTS.match(n)})
-    if path := environ.get("PYTHONPATH"):
-        environ["PYTHONPATH"] = shelter.search_path(path, plan.outer, room, plan.top)
+    path = environ.get("PYTHONPATH", "")
+    search = [shelter.search_path(path, plan.outer, room, plan.top)] if path else []
+    if search := [*_own_modules(plan), *search]:
+        environ["PYTHONPATH"] = os.pathsep.join(search)
     return {
-        **environ,
-        "PATH": interpreter.search_path(plan.chosen, environ.get("PATH", os.defpath)),
+        **interpreter.variables(plan.chosen, plan.layer, environ),
         "TMPDIR": str(_temporary(room)),
         # Neither a git nor a DVC repository around the cache is the training's.
         "GIT_CEILING_DIRECTORIES": str(room.root.parent),
     }
+
+
+def _own_modules(plan: Plan) -> list[str]:
+    """Return the folders of the project's own packages, as they are called inside."""
+    if plan.layer is None or plan.layer.metadata is None:
+        return []
+    folders = [os.path.normpath(os.path.join(plan.top, name)) for name in plan.layer.modules]
+    return [*folders, str(plan.layer.metadata)]
 
 
 _COUNTS = re.compile(r"^(?:OMP|MKL|OPENBLAS|GOTO|BLIS|NUMEXPR|VECLIB|NUMBA|TBB)_\w*THREADS$")

@@ -42,12 +42,16 @@ class How:
         What counts as close.
     keep_room : bool
         Leave the clean room behind.
+    env : str
+        ``lock``: train in the recorded environment, where it can be had; ``current``: in the
+        active one.
     """
 
     head: bool = False
     threads: bool = True
     tolerance: Tolerance = field(default_factory=Tolerance)
     keep_room: bool = False
+    env: str = "lock"
 
 
 def rebuild(
@@ -181,11 +185,11 @@ def _rebuilt(
     with (
         rooms.opened(here, record, head=how.head, keep=how.keep_room, notify=notify) as room,
         _named_room(room if how.keep_room else None),
+        interpreter.lent(here, record, how.env, os.environ, notify=notify) as chosen,
     ):
         restored = restore.restore(
             here, record, room, folders=folders, head=how.head, notify=notify
         )
-        chosen = interpreter.choose(os.environ)
         had = packages.recorded(here, record, notify=notify)
         plan = training.plan(here, record, chosen, room, restored.binds)
         absent = _absent(record)
@@ -207,7 +211,8 @@ def _rebuilt(
             code=_code_changes(here, record, room) if how.head else (),
             environment=environment,
             inputs=restored.changes,
-            notes=(*absent, *restored.notes, *trained.notes, *uncompared),
+            environment_used=chosen.used,
+            notes=(*chosen.notes, *absent, *restored.notes, *trained.notes, *uncompared),
             seconds=trained.ended.seconds,
             recorded_seconds=record.run.seconds,
             room=str(room.folder) if how.keep_room else "",

@@ -1,0 +1,92 @@
+"""Wheels made by hand, served from a folder: environments for tests that need no network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import subprocess
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlrepro.capture import environment
+from mlrepro.locks import Lock, Requirement
+from mlrepro.stores import uv
+
+
+def wheel(
+    folder: Path,
+    name: str,
+    version: str,
+    files: Mapping[str, str],
+    *,
+    scripts: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a wheel of pure Python."""
+    folder.mkdir(parents=True, exist_ok=True)
+    info = f"{name}-{version}.dist-info"
+    content = {
+        **files,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    if scripts:
+        lines = [f"{script} = {target}\n" for script, target in scripts.items()]
+        content[f"{info}/entry_points.txt"] = "[console_scripts]\n" + "".join(lines)
+    rows = [f"{path},{_hash(text.encode())},{len(text)}" for path, text in content.items()]
+    content[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,"]) + "\n"
+    target = folder / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(target, "w") as archive:
+        for path, text in content.items():
+            archive.writestr(zipfile.ZipInfo(path, (2020, 1, 1, 0, 0, 0)), text)
+    return target
+
+
+def _hash(data: bytes) -> str:
+    digest = hashlib.sha256(data).digest()
+    return "sha256=" + base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def numlib(folder: Path, version: str) -> Path:
+    """Write a wheel of a package whose numbers are those of its version, with a program."""
+    code = (
+        "import sys\n\n"
+        f"def weight(n):\n    return n * {version}\n\n"
+        "def main():\n"
+        "    with open('model.json', 'w') as file:\n"
+        "        file.write('[%r]' % weight(3))\n"
+    )
+    return wheel(folder, "numlib", version, {"numlib.py": code}, scripts={"train-it": "numlib:main"})
+
+
+def made(target: Path, *requirements: str, links: Path, python: Path) -> Path:
+    """Make an environment as a user would, with uv and nothing but the wheels of a folder."""
+    program = uv.find()
+    subprocess.run([program, "venv", "-q", "--no-config", "--python", python, target], check=True)
+    if requirements:
+        install(target, *requirements, links=links)
+    return target
+
+
+def install(target: Path, *requirements: str, links: Path) -> None:
+    """Install what a folder of wheels has."""
+    subprocess.run(
+        [uv.find(), "pip", "install", "-q", "--no-config", "--no-index", "--find-links", links,
+         "--python", target / "bin/python", *requirements],
+        check=True,
+    )  # fmt: skip
+
+
+def lock_of(prefix: Path, links: Path, *more: Requirement) -> Lock:
+    """Return the lock of an environment whose wheels lie in a folder."""
+    asked = environment.interpreter(str(prefix / "bin/python"), variables={"PATH": os.defpath})
+    known, packages = environment.fingerprint(asked)
+    found = {}
+    for one in packages:
+        hashes = [hashlib.sha256(path.read_bytes()).hexdigest()
+                  for path in links.glob(f"{one.name}-{one.version}-*.whl")]  # fmt: skip
+        found[one.name] = Requirement(one.name, one.version, tuple(f"sha256:{h}" for h in hashes))
+    found.update({one.name: one for one in more})
+    assert known.fingerprint is not None
+    return Lock(known.fingerprint, known.python, "cpython", tuple(found.values()))
