@@ -42,7 +42,8 @@ _ADDRESS = re.compile(
     re.ASCII,
 )
 _GIT = re.compile(
-    r"git:(?P<at>[^@\s]+(?:@[^@\s]+)?)@(?P<commit>[0-9a-f]{40}(?:[0-9a-f]{24})?)(?:#(?P<sub>.+))?"
+    r"git:(?P<at>[^@\s]+(?:@[^@\s]+)?)@(?P<commit>[0-9a-f]{40}(?:[0-9a-f]{24})?)"
+    r"(?:#subdirectory=(?P<sub>.+))?"
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -76,7 +77,7 @@ class Requirement:
         Why there are none, in a few words; empty where there are.
     source : str
         Empty for an index; ``project:<path>``, editable inside the repository;
-        ``git:<address>@<commit>``, with ``#<folder>`` where the package lies in a folder of it;
+        ``git:<address>@<commit>``, with ``#subdirectory=<folder>`` where it lies in a folder there;
         ``object:md5:<hex>``, a wheel that the ledger keeps as an object.
     """
 
