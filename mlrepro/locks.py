@@ -207,9 +207,9 @@ class Lock:
         if lines[0] != _FIRST or len(lines) < 2:
             raise ManifestError(f"not a lock that this mlrepro can read: {lines[0]!r:.60}")
         head = _read_json(lines[1])
-        told = [number for number, line in enumerate(lines) if number > 1 and line.startswith("#")]
-        found = [_of_told(_read_json(lines[number])) for number in told]
-        plain = [line for number, line in enumerate(lines) if number > 1 and number not in {*told}]
+        told = [line for line in lines[2:] if line.startswith("#")]
+        plain = [line for line in lines[2:] if not line.startswith("#")]
+        found = [_of_told(_read_json(line)) for line in told]
         try:
             return cls(
                 Digest.parse(head["fingerprint"]),

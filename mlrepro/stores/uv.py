@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mlrepro.errors import UvError, UvMissingError
+from mlrepro.stores import indexes
 
 _LIMIT = 1800.0
 """Seconds after which a call of uv is given up."""
@@ -391,7 +392,6 @@ def sync(
     requirements: str,
     *,
     find_links: Iterable[Path | str] = (),
-    variables: Mapping[str, str] | None = None,
     where: Path | None = None,
     notify: Callable[[str], None] = _silent,
 ) -> None:
@@ -405,10 +405,8 @@ def sync(
         As `Lock.installable` returns them; where all have hashes, all are demanded.
     find_links : iterable of Path or str
         Folders with wheels that no index has.
-    variables : mapping, optional
-        What uv is told beside the user's own variables: the indexes that only pip knows.
     where : Path, optional
-        The project whose settings name the indexes; none otherwise.
+        The project whose settings of uv count; the working directory's otherwise.
     notify : callable
         Takes a sentence before it begins.
 
@@ -423,13 +421,12 @@ def sync(
         str(uv), "pip", "sync", "-", f"--python={target / 'bin' / 'python'}", "--quiet",
         "--color=never", "--no-progress", "--no-compile-bytecode", "--link-mode=hardlink",
         "--no-python-downloads", "--allow-empty-requirements",
-        *([] if where else ["--no-config"]),
         *(["--require-hashes"] if _all_hashed(requirements) else []),
         *(f"--find-links={folder}" for folder in find_links),
     ]  # fmt: skip
     _must(
         command, "the packages could not be installed",
-        data=requirements, variables=variables, where=where,
+        data=requirements, variables=indexes.configured(where).variables, where=where,
     )  # fmt: skip
 
 
