@@ -241,8 +241,9 @@ class Package:
     direct : str
         Where it came from, if not from an index by name (PEP 610), without credentials:
         ``git:<address>@<commit>``, ``archive:<address>#sha256=<hex>``, ``file:<path>``; for an
-        editable install outside the project ``worktree:<commit>``, with ``+changed`` behind it
-        where files there differ from that commit.
+        editable install outside the project that the run used, ``worktree:<commit>``, with
+        ``+changed`` behind it where files there differ from that commit, and without a commit
+        where git does not know the folder.
     owner : str
         Who manages it, if not an installer of Python packages: ``conda``, or ``system`` (the
         system's own Python, as Debian's ``dist-packages``).

@@ -40,8 +40,9 @@ class Installed:
     Attributes
     ----------
     package : Package
-    info : Path
-        Its ``dist-info`` or ``egg-info``.
+    info : str
+        Its ``dist-info`` or ``egg-info``; a `Path` for each costs as much as to ask the system
+        for its state.
     tops : tuple of str
         First parts of the paths of its files, relative to the folder that `info` lies in.
     state : str
@@ -49,7 +50,7 @@ class Installed:
     """
 
     package: Package
-    info: Path
+    info: str
     tops: tuple[str, ...] = ()
     state: str = ""
 
@@ -60,7 +61,11 @@ def normal(name: str) -> str:
 
 
 def found(
-    interpreter: Interpreter, *, root: Path | None = None, known: dict[str, Any] | None = None
+    interpreter: Interpreter,
+    *,
+    root: Path | None = None,
+    used: Sequence[str] = (),
+    known: dict[str, Any] | None = None,
 ) -> list[Installed]:
     """Return the distributions on an interpreter's path; of two of a name, the first.
 
@@ -69,6 +74,9 @@ def found(
     interpreter : Interpreter
     root : Path, optional
         The project's folder: what lies in it is told relative to it.
+    used : sequence of str
+        Files that the run used: an editable install outside the project is asked for its commit
+        only where some of them lie in it.
     known : dict, optional
         What was read of each distribution's folder before, by its state; it is added to.
     """
@@ -89,8 +97,9 @@ def found(
                 package = replace(package, owner="conda", direct="")
             elif system:
                 package = replace(package, owner="system")
-            result[key] = replace(one, package=_placed(package, root))
-    return [*result.values(), *(Installed(package, Path()) for package in managed)]
+            placed = _placed(package, root, used)
+            result[key] = one if placed is one.package else replace(one, package=placed)
+    return [*result.values(), *(Installed(package, "") for package in managed)]
 
 
 def conda(prefix: str) -> list[Package]:
@@ -130,7 +139,7 @@ def _is_systems(folder: str, interpreter: Interpreter) -> bool:
     )
 
 
-def _infos(folder: str) -> Iterator[tuple[str, str, Path]]:
+def _infos(folder: str) -> Iterator[tuple[str, str, str]]:
     try:
         with os.scandir(folder) as entries:
             names = sorted(e.name for e in entries if e.name.endswith((".dist-info", ".egg-info")))
@@ -138,30 +147,30 @@ def _infos(folder: str) -> Iterator[tuple[str, str, Path]]:
         return
     for name in names:
         match = _FOLDER.match(name)
-        info = Path(folder, name)
+        info = f"{folder.rstrip('/')}/{name}"
         if match:
             yield match["name"], match["version"], info
         elif name.endswith(".egg-info"):
-            version = _field(_text(info / "PKG-INFO"), "Version")
+            version = _field(_text(f"{info}/PKG-INFO"), "Version")
             yield name.removesuffix(".egg-info"), version, info
 
 
 # --- one distribution
 
 
-def _state(info: Path) -> str:
+def _state(info: str) -> str:
     """Return what changes whenever an installer touches a distribution."""
     stats = []
-    for path in (info, info / "RECORD", info / "direct_url.json"):
+    for path in (info, f"{info}/RECORD", f"{info}/direct_url.json"):
         try:
-            status = path.stat()
+            status = os.stat(path)
         except OSError:
             continue
         stats.append(f"{status.st_ino}.{status.st_mtime_ns}.{status.st_size}")
     return f"{info}|{'|'.join(stats)}"
 
 
-def _installed(name: str, version: str, info: Path, known: dict[str, Any]) -> Installed:
+def _installed(name: str, version: str, info: str, known: dict[str, Any]) -> Installed:
     state = _state(info)
     with suppress(KeyError, TypeError, ValueError):
         *words, tops = known[state]
@@ -174,28 +183,28 @@ def _installed(name: str, version: str, info: Path, known: dict[str, Any]) -> In
     return one
 
 
-def _read(name: str, version: str, info: Path, state: str) -> Installed:
-    editable = "" if info.suffix == ".dist-info" else _development(info)
+def _read(name: str, version: str, info: str, state: str) -> Installed:
+    editable = "" if info.endswith(".dist-info") else _development(info)
     direct = ""
     if not editable:
-        editable, direct = _direct(_text(info / "direct_url.json"))
+        editable, direct = _direct(_text(f"{info}/direct_url.json"))
     lines = _lines(info)
     package = Package(
         name=name,
         version=version,
         # The record of an editable install holds a file that names its folder.
         record="" if editable else _record(lines),
-        tag=_field(_text(info / "WHEEL"), "Tag"),
+        tag=_field(_text(f"{info}/WHEEL"), "Tag"),
         editable=editable,
         direct=direct,
-        owner="conda" if _text(info / "INSTALLER").strip().lower() == "conda" else "",
+        owner="conda" if _text(f"{info}/INSTALLER").strip().lower() == "conda" else "",
     )
     return Installed(package, info, () if editable else _tops(lines), state)
 
 
-def _lines(info: Path) -> list[bytes]:
+def _lines(info: str) -> list[bytes]:
     try:
-        return (info / "RECORD").read_bytes().splitlines()
+        return Path(info, "RECORD").read_bytes().splitlines()
     except OSError:
         return []
 
@@ -227,10 +236,11 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _development(info: Path) -> str:
+def _development(info: str) -> str:
     """Return the folder of an ``egg-info`` that lies beside its sources: a development install."""
-    installed = info.parent.name in ("site-packages", "dist-packages")
-    return "" if installed or not info.is_dir() else str(info.parent)
+    folder = info.rpartition("/")[0]
+    installed = folder.endswith(("/site-packages", "/dist-packages"))
+    return "" if installed or not os.path.isdir(info) else folder
 
 
 # --- where it came from
@@ -287,22 +297,22 @@ def address(url: str) -> str:
     return gitcall.without_credentials(url)
 
 
-def _placed(package: Package, root: Path | None) -> Package:
+def _placed(package: Package, root: Path | None, used: Sequence[str]) -> Package:
     """Tell paths in the project relative to it: they travel with its code."""
+    if root is None:
+        return package
     if package.editable:
-        return _placed_editable(package, root)
-    if root and package.direct.startswith("file:"):
+        inside = _relative(package.editable, root)
+        if inside:
+            return replace(package, editable=inside)
+        start = f"{package.editable.rstrip('/')}/"
+        is_used = any(path.startswith(start) for path in used)
+        return replace(package, direct=_worktree(Path(package.editable))) if is_used else package
+    if package.direct.startswith("file:"):
         path, mark, digest = package.direct.removeprefix("file:").partition("#")
         inside = _relative(path, root)
         return replace(package, direct=f"file:{inside}{mark}{digest}") if inside else package
     return package
-
-
-def _placed_editable(package: Package, root: Path | None) -> Package:
-    inside = _relative(package.editable, root) if root else ""
-    if inside or root is None:
-        return replace(package, editable=inside or package.editable)
-    return replace(package, direct=_worktree(Path(package.editable)))
 
 
 def _relative(path: str, root: Path) -> str:
@@ -316,22 +326,24 @@ def _relative(path: str, root: Path) -> str:
 
 
 def _worktree(folder: Path) -> str:
-    """Return the commit of a folder that git knows, and whether files there differ from it."""
+    """Return the commit of a folder, if git knows it, and whether files there differ from it."""
+    nowhere = "worktree:"
     try:
         repo = gitcall.find(folder)
         if repo is None:
-            return ""
+            return nowhere
         commit = gitcall.attempt(repo, "rev-parse", "--verify", "-q", "HEAD").stdout.decode()
         status = gitcall.attempt(repo, "status", "--porcelain", "--", str(folder))
     except Exception:  # noqa: BLE001  somebody else's folder: it never stands in the way
-        return ""
+        return nowhere
     changed = "+changed" if status.stdout.strip() or status.returncode else ""
-    return f"worktree:{commit.strip()}{changed}" if commit.strip() else ""
+    return f"{nowhere}{commit.strip()}{changed}" if commit.strip() else nowhere
 
 
-def _text(path: Path) -> str:
+def _text(path: str) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
     except OSError:
         return ""
 

@@ -45,13 +45,14 @@ def fingerprint(
         A file that spares reading records again that did not change: 5 ms instead of 60.
     root : Path, optional
         The project's folder: editable installs and files that lie in it are told relative to it,
-        and of an editable install outside it, its commit.
+        and of an editable install outside it that was used, its commit.
     used : iterable of str
-        Installed files that the run used: those that were changed after they were installed
+        Files that the run used: installed ones that were changed after they were installed
         are told, and make another environment.
     """
+    used = tuple(used)
     with _remembered(cache) as known:
-        listed = distributions.found(interpreter, root=root, known=known)
+        listed = distributions.found(interpreter, root=root, used=used, known=known)
         changed = recordcheck.changed(listed, used, prefix=interpreter.prefix, known=known)
     found = tuple(
         replace(one.package, changed=changed[one.package.name])
@@ -79,7 +80,7 @@ def troubles(found: Iterable[Package]) -> tuple[str, ...]:
     for package in found:
         if package.changed:
             sentences.append(recordcheck.sentence(package.name, package.version, package.changed))
-        if package.editable.startswith("/"):
+        if package.editable and package.direct.startswith("worktree:"):
             sentences.append(
                 f"`{package.name}` is installed from a folder outside the project"
                 f"{_at_commit(package.direct)}: a colleague has to have it"
@@ -88,10 +89,8 @@ def troubles(found: Iterable[Package]) -> tuple[str, ...]:
 
 
 def _at_commit(direct: str) -> str:
-    if not direct.startswith("worktree:"):
-        return ""
     commit, _, changed = direct.removeprefix("worktree:").partition("+")
-    return f" (commit {commit[:12]}{', with changes' if changed else ''})"
+    return f" (commit {commit[:12]}{', with changes' if changed else ''})" if commit else ""
 
 
 def beside(found: Iterable[Package]) -> dict[str, str]:
@@ -122,9 +121,8 @@ def _fingerprint(interpreter: Interpreter, found: Iterable[Package]) -> Digest:
 def _identity(package: Package) -> list[Any]:
     """Return what makes a distribution another one; where its bytes came from does not."""
     # Where an editable install lies differs from machine to machine; that it is one, does not.
+    # Its code is an input of the run, or part of the project's.
     facts = [package.name, package.version, package.record, package.tag, bool(package.editable)]
-    if package.editable and package.direct:
-        facts.append(package.direct)
     if package.changed:
         facts.append(dict(package.changed))
     return facts

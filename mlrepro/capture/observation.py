@@ -167,6 +167,8 @@ class Observation:
     seedings : tuple of mapping
         Seedings of global generators, and unseeded generators that were made, each with its
         ``"pid"``; as little to be trusted as `Fitted.record`.
+    imported : tuple of str
+        Absolute paths of the installed files that were modules of a Python process at its end.
     lost : int
         How many events there was no room for.
     clock : int
@@ -185,5 +187,6 @@ class Observation:
     libraries: tuple[str, ...] = ()
     fits: tuple[Fitted, ...] = ()
     seedings: tuple[Mapping[str, Any], ...] = ()
+    imported: tuple[str, ...] = ()
     lost: int = 0
     clock: int = 0

@@ -42,6 +42,7 @@ class ProcessTrail:
         self.compiled: dict[str, None] = {}
         self.libraries: dict[str, tuple[int, int]] = {}
         self.seedings: list[Mapping[str, Any]] = []
+        self.imported: set[str] = set()
         self._fits: dict[str, Fitted] = {}
         self._saved: set[str] = set()
         self.verbs: Mapping[str, Callable[[Record], None]] = {
@@ -56,6 +57,7 @@ class ProcessTrail:
             "f": self._fit,
             "p": self._save,
             "y": self._seed,
+            "g": self._imported,
         }
 
     def fits(self) -> tuple[Fitted, ...]:
@@ -154,6 +156,11 @@ class ProcessTrail:
 
     def _seed(self, record: Record) -> None:
         self.seedings.append({**_object(record.fields[0]), "pid": record.pid})
+
+    def _imported(self, record: Record) -> None:
+        folder, names = record.fields
+        if folder.startswith("/"):
+            self.imported.update(folder + name for name in names.split("\0"))
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import binascii
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ class _Entry:
 
 def changed(
     installed: Iterable[Installed],
-    used: Iterable[str],
+    used: Collection[str],
     *,
     prefix: str = "",
     known: dict[str, Any] | None = None,
@@ -53,7 +53,7 @@ def changed(
     Parameters
     ----------
     installed : iterable of Installed
-    used : iterable of str
+    used : collection of str
         Absolute paths of files that the run used.
     prefix : str
         The interpreter's; conda writes it into files while it installs them.
@@ -80,31 +80,23 @@ def changed(
 def _owners(installed: Iterable[Installed]) -> dict[tuple[str, str], list[Installed]]:
     result: dict[tuple[str, str], list[Installed]] = {}
     for one in installed:
-        site = str(one.info.parent)
+        site = one.info.rpartition("/")[0]
         for top in one.tops:
             result.setdefault((site, top), []).append(one)
     return result
 
 
-def _grouped(used: Iterable[str], sites: Iterable[str]) -> dict[str, dict[str, list[str]]]:
+def _grouped(used: Collection[str], sites: Iterable[str]) -> dict[str, dict[str, list[str]]]:
     """Sort paths by their folder of packages, as the interpreter calls it, and its first part."""
     places = {f"{site}/": site for site in sites}
     for site in sorted(places.values()):
         places.setdefault(f"{os.path.realpath(site)}/", site)
     result: dict[str, dict[str, list[str]]] = {}
-    for path in sorted(set(used)):
-        start, name = _split(path, places)
-        if name:
-            top = name.partition("/")[0]
-            result.setdefault(places[start], {}).setdefault(top, []).append(name)
+    for start, site in places.items():
+        names = sorted({path[len(start) :] for path in used if path.startswith(start)})
+        for name in names:
+            result.setdefault(site, {}).setdefault(name.partition("/")[0], []).append(name)
     return result
-
-
-def _split(path: str, places: Mapping[str, str]) -> tuple[str, str]:
-    for start in places:
-        if path.startswith(start):
-            return start, path[len(start) :]
-    return "", ""
 
 
 def _of_top(
@@ -205,10 +197,10 @@ def _shortened(files: Mapping[str, str]) -> dict[str, str]:
 # --- the record
 
 
-def _record(info: Path) -> dict[str, _Entry]:
+def _record(info: str) -> dict[str, _Entry]:
     """Return what a record says of each file; nothing where it cannot be read."""
     try:
-        with (info / "RECORD").open("rb") as file:
+        with open(f"{info}/RECORD", "rb") as file:
             written = os.fstat(file.fileno()).st_mtime_ns
             lines = file.read().splitlines()
     except OSError:

@@ -142,6 +142,7 @@ class Trail:
             name="native" if native else "audit",
             listed=files.folders(skipped),
             unwatched=bool(processes.compiled) or family.write_unseen(),
+            imported=tuple(sorted(processes.imported)),
             libraries=tuple(sorted({os.path.normpath(path) for path in processes.libraries})),
             fits=processes.fits(),
             seedings=tuple(processes.seedings),

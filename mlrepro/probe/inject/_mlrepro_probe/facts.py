@@ -64,6 +64,7 @@ def at_exit(log, native):
                     call()
                 if not native or "numpy" in sys.modules or "ctypes" in sys.modules:
                     loaded(log, native)
+                imported(log)
                 log.write(b"z")
         except Exception:  # the program is over; nobody is left to hear of it
             pass
@@ -79,6 +80,32 @@ def at_exit(log, native):
     _exit.__qualname__ = "_exit"
     os._exit = _exit
     atexit.register(ended)
+
+
+def imported(log):
+    """Log which installed files are modules of the process: a ``g`` record for each folder.
+
+    A module's attributes are asked for behind its back: a lazy one would load itself.
+    """
+    found = [entry + "/" for entry in sys.path if entry.endswith(_SITES)]
+    folders = {start: [] for start in found}
+    for module in list(sys.modules.values()):
+        try:
+            path = object.__getattribute__(module, "__dict__").get("__file__")
+        except Exception:  # anything can be put there
+            continue
+        if path.__class__ is not str:
+            continue
+        for start, names in folders.items():
+            if path.startswith(start):
+                names.append(path[len(start) :])
+                break
+    for start, names in folders.items():
+        if names:
+            log.write(b"g", start, "\0".join(names))
+
+
+_SITES = ("/site-packages", "/dist-packages")
 
 
 def loaded(log, native=False):
