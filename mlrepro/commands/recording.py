@@ -148,6 +148,7 @@ def seal(
     listed = effective.folders(observation, here.root, read.inputs)
     settled = _settle(here, state, read, [a.path for a in made], troubles)
     env, packages = _environment(here, observation)
+    troubles += environment.troubles(packages)
     lists = {
         **_lists(read.inputs, packages),
         **_lists_of_training(here, observation, env, trained, listed),
@@ -414,7 +415,16 @@ def _environment(here: Place, observation: Observation) -> tuple[Environment, tu
     cache = here.root / works.FOLDER / "distributions.json"
     # A run inside this run has a process of mlrepro's own, in mlrepro's environment.
     first = next((i for i in observation.interpreters if not _is_ours(i)), None)
-    return environment.fingerprint(first or observation.interpreters[0], cache=cache)
+    return environment.fingerprint(
+        first or observation.interpreters[0],
+        cache=cache,
+        root=here.root,
+        used=(
+            *observation.imported,
+            *observation.libraries,
+            *(read.path for read in observation.reads),
+        ),
+    )
 
 
 def _is_ours(interpreter: Interpreter) -> bool:
