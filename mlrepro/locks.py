@@ -34,8 +34,8 @@ _VERSION = re.compile(
 _PYTHON = re.compile(r"\d+\.\d+(?:\.\d+)?(?:(?:a|b|rc)\d+)?", re.ASCII)
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
-_PIN = re.compile(r"([^\s=]+)==([^\s;]+)(?: \\)?")
-_HASH_LINE = re.compile(r"    --hash=(\S+)(?: \\)?")
+_PLAIN = re.compile(r"([^\s=;]+)==([^\s;]+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)(?:\n|\Z)")
+_HASHES = re.compile(r"sha256:[0-9a-f]{64}")
 # ``user@`` names nobody's password with ssh alone; a query or a fragment may hold a token.
 _ADDRESS = re.compile(
     r"(?:https?|git)://[\w.:\[\]-]+(?:/[\w.~%+/-]*)?|ssh://(?:[\w.-]+@)?[\w.:\[\]-]+/[\w.~%+/-]*",
@@ -208,7 +208,7 @@ class Lock:
             raise ManifestError(f"not a lock that this mlrepro can read: {lines[0]!r:.60}")
         head = _read_json(lines[1])
         told = [line for line in lines[2:] if line.startswith("#")]
-        plain = [line for line in lines[2:] if not line.startswith("#")]
+        plain = "\n".join(line for line in lines[2:] if not line.startswith("#"))
         found = [_of_told(_read_json(line)) for line in told]
         try:
             return cls(
@@ -277,22 +277,15 @@ def _of_told(data: Mapping[str, Any]) -> Requirement:
         ) from error
 
 
-def _of_lines(lines: list[str]) -> Iterator[Requirement]:
+def _of_lines(text: str) -> Iterator[Requirement]:
     """Yield the requirements of plain lines, which are a pin and its hashes below it."""
-    pin: re.Match[str] | None = None
-    hashes: list[str] = []
-    for line in [*lines, ""]:
-        found = _HASH_LINE.fullmatch(line)
-        if found and pin:
-            hashes.append(found[1])
-            continue
-        if pin:
-            if not hashes:
-                raise ManifestError(f"a lock that holds no hash of {pin[1]!r:.80}")
-            yield Requirement(pin[1], pin[2], tuple(hashes))
-        pin, hashes = _PIN.fullmatch(line), []
-        if line and not pin:
-            raise ManifestError(f"a line that no lock holds: {line!r:.80}")
+    at = 0
+    while at < len(text):
+        found = _PLAIN.match(text, at)
+        if found is None:
+            raise ManifestError(f"a line that no lock holds: {text[at : at + 80]!r:.90}")
+        yield Requirement(found[1], found[2], tuple(_HASHES.findall(found[3])))
+        at = found.end()
 
 
 def _json(value: Any) -> str:

@@ -25,15 +25,12 @@ def get(repo: git.Repository, fingerprint: Digest) -> Lock | None:
     """
     refs = _refs(repo)
     names = [f"{ref}:{place(fingerprint)}" for ref in refs]
-    mine = writers.existing(repo)
-    best: Lock | None = None
-    for ref, data in zip(refs, git.read_objects(repo, names), strict=True):
-        found = _read(data, fingerprint)
-        if found and mine and ref == writers.LOG + mine:
-            return found
-        if found and (best is None or found.hashed > best.hashed):
-            best = found
-    return best
+    blobs = zip(refs, git.read_objects(repo, names), strict=True)
+    texts = {data: ref for ref, data in reversed([*blobs]) if data is not None}
+    found = {ref: lock for data, ref in texts.items() if (lock := _read(data, fingerprint))}
+    if len(found) > 1 and (own := found.get(writers.LOG + writers.existing(repo))):
+        return own
+    return max(found.values(), key=lambda lock: lock.hashed, default=None)
 
 
 def has(repo: git.Repository, fingerprint: Digest) -> bool:
@@ -77,10 +74,8 @@ def _refs(repo: git.Repository) -> list[str]:
     return sorted(ref for ref in git.refs(repo, "refs/mlrepro/") if writers.of_ref(ref))
 
 
-def _read(data: bytes | None, fingerprint: Digest) -> Lock | None:
+def _read(data: bytes, fingerprint: Digest) -> Lock | None:
     """Return a lock that somebody may have made up; None where it is damaged or another's."""
-    if data is None:
-        return None
     try:
         lock = Lock.from_text(data.decode())
     except (ManifestError, UnicodeDecodeError):
