@@ -34,8 +34,11 @@ _VERSION = re.compile(
 _PYTHON = re.compile(r"\d+\.\d+(?:\.\d+)?(?:(?:a|b|rc)\d+)?", re.ASCII)
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
-_PLAIN = re.compile(r"([^\s=;]+)==([^\s;]+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)(?:\n|\Z)")
-_HASHES = re.compile(r"sha256:[0-9a-f]{64}")
+_BREAK = " \\\n    --hash="
+_PLAIN = re.compile(
+    rf"([^\s=;]+)==([^\s;]+){re.escape(_BREAK)}(sha256:[0-9a-f]{{64}}"
+    rf"(?:{re.escape(_BREAK)}sha256:[0-9a-f]{{64}})*)(?:\n|\Z)"
+)
 # ``user@`` names nobody's password with ssh alone; a query or a fragment may hold a token.
 _ADDRESS = re.compile(
     r"(?:https?|git)://[\w.:\[\]-]+(?:/[\w.~%+/-]*)?|ssh://(?:[\w.-]+@)?[\w.:\[\]-]+/[\w.~%+/-]*",
@@ -246,7 +249,7 @@ def _is_plain(one: Requirement) -> bool:
 
 
 def _hashed(one: Requirement) -> list[str]:
-    return " \\\n".join([one.pin, *(f"    --hash={value}" for value in one.hashes)]).split("\n")
+    return [_BREAK.join([one.pin, *one.hashes])]
 
 
 def _of_git(one: Requirement) -> str:
@@ -284,7 +287,7 @@ def _of_lines(text: str) -> Iterator[Requirement]:
         found = _PLAIN.match(text, at)
         if found is None:
             raise ManifestError(f"a line that no lock holds: {text[at : at + 80]!r:.90}")
-        yield Requirement(found[1], found[2], tuple(_HASHES.findall(found[3])))
+        yield Requirement(found[1], found[2], tuple(found[3].split(_BREAK)))
         at = found.end()
 
 

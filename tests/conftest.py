@@ -86,6 +86,8 @@ def home(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
+    # Each run would ask an index; `tests/test_locks.py` and the like switch it on.
+    monkeypatch.setenv("MLREPRO_LOCK", "off")
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(home / ".dvc-site"))
     # `python` in a test's command is the interpreter that runs the tests, as in an active venv.

@@ -6,12 +6,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mlrepro import locks
-from mlrepro.capture import environment
+from mlrepro.capture import environment, records
+from mlrepro.capture.observation import Interpreter
+from mlrepro.capture.processtrail import ProcessTrail
 from mlrepro.errors import LockError, ManifestError
 from mlrepro.facts import Environment, Package
 from mlrepro.locks import Lock, Requirement
@@ -35,6 +38,26 @@ def is_wanted(root: Path) -> bool:
         if isinstance(table, dict) and table.get("lock") is False:
             return False
     return True
+
+
+def first_interpreter(log: Path) -> Interpreter | None:
+    """Return the Python whose environment a run will be said to have; None before it has begun.
+
+    Parameters
+    ----------
+    log : Path
+        The folder that the probe writes to, while it does.
+    """
+    trail = ProcessTrail(log)
+    for record in records.read(log).records:
+        if record.kind == "i":
+            with suppress(ValueError, IndexError):
+                trail.verbs["i"](record)
+    return next((one for one in trail.interpreters if not _is_ours(one)), None)
+
+
+def _is_ours(interpreter: Interpreter) -> bool:
+    return any(PurePosixPath(word).name == "mlrepro" for word in interpreter.argv[1:3])
 
 
 def _table(path: Path) -> Any:

@@ -7,7 +7,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from mlrepro.stores.place import Place
 
 if TYPE_CHECKING:
     from mlrepro.capture.inputs import Known
+    from mlrepro.commands.locker import Locker
     from mlrepro.commands.recording import Recorded
 
 
@@ -116,11 +117,13 @@ class _Meanwhile:
     work: Work
     state: State
     known: Known | None = None
+    locker: Locker | None = None
 
     def __call__(self, pid: int) -> None:
         self.work.started(pid)
-        from mlrepro.commands import recording  # noqa: PLC0415  40 ms beside the training
+        from mlrepro.commands import locker, recording  # noqa: PLC0415  beside the training
 
+        self.locker = locker.begin(self.here, self.work.log)
         self.known = recording.prepare(self.here, self.state)
         if self.here.repo:
             self.state = replace(self.state, author=git.author(self.here.repo))
@@ -214,6 +217,9 @@ def _record(
         return None, (*state.troubles, sentence)
     except Exception as error:  # noqa: BLE001  the training is over: its result must stand
         return None, (*state.troubles, f"the run could not be recorded: {_sentence(error)}")
+    if meanwhile.locker and recorded.in_ledger:
+        with suppress(KeyboardInterrupt):  # the run is recorded; only its lock is not
+            meanwhile.locker.finish(recorded.manifest)
     if recorded.in_ledger or here.repo is None:
         works.conclude(here.root, work, began=state.began)
     return recorded, recorded.troubles

@@ -1,0 +1,160 @@
+"""Locker: the lock of a run's environment, made beside the training; it never holds up anybody."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlrepro import paths
+from mlrepro.capture import environment, locking
+from mlrepro.capture import work as works
+from mlrepro.capture.locking import Asked
+from mlrepro.commands import packages
+from mlrepro.errors import MlreproError
+from mlrepro.manifest import Digest, Environment, Manifest
+from mlrepro.stores import ledgerlocks
+from mlrepro.stores.place import Place
+
+_PATIENCE = 1.0
+"""Seconds that the end of a training waits for the index, once for each environment."""
+_PAUSE = 0.05
+_LONGEST_PAUSE = 5.0
+_AGAIN = 3600.0
+"""Seconds after which an index that was not reached is asked again."""
+_MOST = 50
+
+
+@dataclass
+class Locker:
+    """A thread that asks the index for the hashes of what the training's Python has installed.
+
+    Parameters
+    ----------
+    here : Place
+        The project.
+    log : Path
+        Where the probe tells which Python runs.
+    """
+
+    here: Place
+    log: Path
+    _known: Digest | None = None
+    _asked: Asked | None = None
+    _env: Environment | None = None
+    _patience: float = _PATIENCE
+    _over: threading.Event = field(default_factory=threading.Event)
+    _given_up: threading.Event = field(default_factory=threading.Event)
+    _process: subprocess.Popen[str] | None = None
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._thread = threading.Thread(target=self._guarded, daemon=True)
+        self._thread.start()
+
+    def finish(self, record: Manifest) -> None:
+        """Keep the lock if it is there, or comes within a second; nobody hears of it otherwise."""
+        self._over.set()
+        try:
+            # What is to be written down is little; what git or uv refuse is tried at the next run.
+            with suppress(MlreproError, OSError):
+                self._finish(record)
+        finally:
+            self._give_up()
+
+    def _finish(self, record: Manifest) -> None:
+        if self._thread is None or self.here.repo is None or not record.environment.fingerprint:
+            return
+        self._thread.join(self._patience)
+        env = record.environment
+        if self._known and self._known == env.fingerprint:
+            return
+        if self._asked is None:
+            if self._env and self._thread.is_alive():
+                _note(self.here.root, self._env, "unfinished")
+            return
+        found = packages.recorded(self.here, record, notify=lambda _sentence: None)
+        if not found or not env.fingerprint or ledgerlocks.has(self.here.repo, env.fingerprint):
+            return
+        lock = locking.lock(env, found, self._asked)
+        if lock.unhashed and not self._asked.hashed.reached:
+            _note(self.here.root, env, "unreached")
+            return
+        ledgerlocks.put(self.here.repo, lock)
+
+    def _give_up(self) -> None:
+        self._given_up.set()
+        if self._process and self._process.poll() is None:
+            self._process.kill()
+
+    def _guarded(self) -> None:
+        with suppress(Exception):  # the lock can be made later: `mlrepro lock`
+            self._work()
+
+    def _work(self) -> None:
+        repo, root = self.here.repo, self.here.root
+        if repo is None or not locking.is_wanted(root):
+            return
+        interpreter = locking.first_interpreter(self.log)
+        pause = _PAUSE
+        while interpreter is None and not self._over.wait(pause):
+            interpreter = locking.first_interpreter(self.log)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        if interpreter is None:
+            return
+        cache = root / works.FOLDER / "distributions.json"
+        env, found = environment.fingerprint(interpreter, cache=cache, root=root)
+        if not env.fingerprint or ledgerlocks.has(repo, env.fingerprint):
+            self._known = env.fingerprint
+            return
+        tried = _tried(root).get(env.fingerprint.value)
+        if tried == "unreached":
+            self._known = env.fingerprint
+            return
+        self._patience = 0.0 if tried else _PATIENCE
+        self._env = env
+        self._asked = locking.ask(env, found, root=root, background=True, started=self._hold)
+
+    def _hold(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        if self._given_up.is_set():
+            process.kill()
+
+
+def begin(here: Place, log: Path) -> Locker | None:
+    """Start to make the lock of what a run's Python has installed; None where nothing is kept."""
+    if here.repo is None:
+        return None
+    locker = Locker(here, log)
+    locker.start()
+    return locker
+
+
+def _file(root: Path) -> Path:
+    return root / works.FOLDER / "locks-tried.json"
+
+
+def _tried(root: Path) -> dict[str, str]:
+    """Return what was tried of late: the environment's fingerprint → how it ended."""
+    try:
+        data = json.loads(_file(root).read_text())
+        since = time.time() - _AGAIN
+        return {str(name): str(how) for name, (when, how) in data.items() if when > since}
+    except (OSError, ValueError, TypeError, AttributeError):  # absent or damaged
+        return {}
+
+
+def _note(root: Path, env: Environment, how: str) -> None:
+    """Remember an attempt that came to nothing, so that the next run does not wait for it."""
+    if env.fingerprint is None:
+        return
+    now = time.time()
+    notes = {name: [now, known] for name, known in list(_tried(root).items())[-_MOST:]}
+    notes[env.fingerprint.value] = [now, how]
+    with suppress(OSError):
+        paths.write_beside(_file(root), json.dumps(notes))
