@@ -253,9 +253,35 @@ def binds(here: Place, record: Manifest, chosen: Chosen, room: Room) -> dict[str
     if not new or _below(prefix, record.run.root) or _is_same(prefix, new):
         return {}
     # /usr/local, say: a system's Python is no environment that could be moved.
-    if mounts.implausible(prefix) or not rooms.mentions(here, record, room, f"{prefix}/"):
+    if mounts.implausible(prefix) or _holds_more(prefix, here, chosen, room):
+        return {}
+    named = any(f"{prefix}/" in word for word in record.run.command[1:])
+    if not named and not rooms.mentions(here, record, room, f"{prefix}/"):
         return {}
     return {prefix: Path(new)}
+
+
+def other_binds(here: Place, record: Manifest, chosen: Chosen, room: Room) -> dict[str, Path]:
+    """Show the environment of a lock at the recorded place, if this machine has something there.
+
+    A script outside the project may name it. Not necessary, so nothing is made to appear.
+    """
+    prefix, new = record.environment.prefix, chosen.environment.prefix
+    if chosen.lock is None or _below(prefix, record.run.root) or _is_same(prefix, new):
+        return {}
+    if not Path(prefix, "pyvenv.cfg").is_file() or mounts.implausible(prefix):
+        return {}
+    return {} if _holds_more(prefix, here, chosen, room) else {prefix: Path(new)}
+
+
+def _holds_more(prefix: str, here: Place, chosen: Chosen, room: Room) -> bool:
+    """Say whether a place holds what a training must go on to see: the Python it is made of."""
+    if chosen.lock is None:
+        return False
+    pythons = [Path(one) for one in (chosen.base, chosen.environment.prefix) if one]
+    needed = [here.root, room.folder, Path.home(), *pythons]
+    real = os.path.realpath(prefix)
+    return any(Path(os.path.realpath(one)).is_relative_to(real) for one in needed)
 
 
 def variables(chosen: Chosen, layer: Layer | None, environ: Mapping[str, str]) -> dict[str, str]:

@@ -75,6 +75,7 @@ def wrap(
     cwd: str,
     keep: Iterable[Path] = (),
     fixed: Iterable[str] = (),
+    whole: Iterable[str] = (),
 ) -> list[str]:
     """Return a command line that runs `command` where recorded places show other folders.
 
@@ -98,11 +99,15 @@ def wrap(
         mlrepro's own environment, the command's, and the folders around what is shown always do.
     fixed : iterable of str
         Places of `binds` that nobody may write to.
+    whole : iterable of str
+        Places of `binds` in which nothing else is kept: an environment over another one.
     """
     shown = {Path(place): source.resolve() for place, source in binds.items()}
     kept = [*keep, *_needed(command), *(source.parent for source in shown.values())]
+    hiding = {Path(place) for place in whole}
     for folder in kept:
-        if any(folder.is_relative_to(place) for place in shown) and folder.exists():
+        around = [place for place in shown if folder.is_relative_to(place)]
+        if around and max(around, key=_depth) not in hiding and folder.exists():
             shown.setdefault(folder, folder)
     plan = {
         "binds": [[str(place), str(shown[place])] for place in sorted(shown, key=_depth)],

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mlrepro import process
+from mlrepro import probe, process
 from mlrepro.capture import effective, observers, outputs, variables
 from mlrepro.capture.effective import Effective
 from mlrepro.capture.observation import Observation
@@ -83,6 +83,8 @@ class Plan:
         What stays to be seen although it lies in one of them.
     layer : Layer or None
         What the room adds to an environment that was made from a lock.
+    whole : tuple of str
+        Places that may show such an environment, in which nothing is kept.
     """
 
     command: list[str]
@@ -93,6 +95,7 @@ class Plan:
     outer: tuple[str, ...] = ()
     keep: tuple[Path, ...] = ()
     layer: Layer | None = None
+    whole: tuple[str, ...] = ()
 
 
 def plan(
@@ -116,13 +119,18 @@ def plan(
     naming = _naming(here, record, room)
     binds = {**outside, **environment, **({record.run.root: room.root} if naming else {})}
     keep = (*interpreter.folders(chosen), here.repository.common_dir / "objects")
-    binds = _sheltered(here, record, room, binds, naming, keep)
-    binds.update(interpreter.inner_binds(record, chosen, room, binds))
+    other = interpreter.other_binds(here, record, chosen, room)
+    binds = _sheltered(here, record, room, binds, other, naming, keep)
+    inner = interpreter.inner_binds(record, chosen, room, binds)
+    binds.update(inner)
+    made = (*environment, *other, *inner) if chosen.lock else ()
     top = record.run.root if naming else str(room.root)
     cwd = os.path.join(top, record.run.directory).rstrip("/")
-    layer = layers.put(chosen.lock, room, prefix=keep[0]) if chosen.lock else None
+    prefix = Path(chosen.environment.prefix)
+    layer = layers.put(chosen.lock, room, prefix=prefix) if chosen.lock else None
     command = interpreter.command(record, chosen, room, layer)
-    return Plan(command, cwd, chosen, binds, top, shelter.roots(here, record), keep, layer)
+    outer = shelter.roots(here, record)
+    return Plan(command, cwd, chosen, binds, top, outer, keep, layer, made)
 
 
 def _sheltered(
@@ -130,15 +138,17 @@ def _sheltered(
     record: Manifest,
     room: Room,
     binds: Mapping[str, Path],
+    other: Mapping[str, Path],
     naming: list[str],
     keep: Sequence[Path],
 ) -> dict[str, Path]:
-    """Add the user's own folder to what must be bound, where that is possible."""
+    """Add the user's own folder, and `other`, to what must be bound, where that is possible."""
     why: str | None = _not_over_home(here, binds)
     places = shelter.places(here, record, room, (*interpreter.own_folders(), *keep))
-    wanted = {**dict.fromkeys(places, room.root), **binds}
-    if not why and wanted and mounts.refusal(wanted) is None:
-        return wanted
+    needed = {**dict.fromkeys(places, room.root), **binds}
+    for wanted in ({**needed, **other}, needed) if other else (needed,):
+        if not why and wanted and mounts.refusal(wanted) is None:
+            return wanted
     if binds and (why := why or mounts.refusal(binds)):
         raise RestoreError(
             f"{_what(naming, binds)}, and the clean room cannot be shown there: {why}",
@@ -168,13 +178,15 @@ def train(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> Trained
     """
     log = room.work / "log"
     log.mkdir()
+    probe.hide(place for place in plan.whole if place in plan.binds)
     shown = next((place for place in _shown(record, plan) if place in plan.binds), "")
     observer = observers.choose("auto", log=log, root=room.root, command=plan.command, shown=shown)
     environ = _environ(record, plan, room, threads=threads)
     command, cwd = _fed(record, plan.command, room), Path(plan.cwd)
     if plan.binds:
         mine = {p for p, s in plan.binds.items() if s.is_file() and not _is_in(room, s)}
-        command = mounts.wrap(command, binds=plan.binds, cwd=plan.cwd, keep=plan.keep, fixed=mine)
+        command = mounts.wrap(command, binds=plan.binds, cwd=plan.cwd, keep=plan.keep,
+                              fixed=mine, whole=plan.whole)  # fmt: skip
         cwd = room.root
     try:
         ended = process.execute(

@@ -15,7 +15,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,6 +27,21 @@ _UNLOADABLE = re.compile(r"[\s:;,$]")
 """The dynamic loader replaces ``$ORIGIN`` and others besides."""
 
 
+_hidden: list[str] = []
+
+
+def hide(places: Iterable[str]) -> None:
+    """Say in which folders the processes to be watched see something else than this one does.
+
+    Where mlrepro lies in one of them, `folder` and `library` are private copies elsewhere.
+    """
+    _hidden[:] = [os.path.realpath(place) + os.sep for place in places]
+
+
+def _is_hidden(path: Path) -> bool:
+    return str(path).startswith(tuple(_hidden))
+
+
 def folder() -> Path:
     """Return the folder to put in front of ``PYTHONPATH``.
 
@@ -34,7 +49,8 @@ def folder() -> Path:
     script's own handling of the variable could split at, the folder is a private copy elsewhere.
     """
     installed = Path(__file__).resolve().parent / "inject"
-    return installed if not _UNSAFE.search(str(installed)) else _copied(installed)
+    fit = not _UNSAFE.search(str(installed)) and not _is_hidden(installed)
+    return installed if fit else _copied(installed)
 
 
 def library() -> Path | None:
@@ -51,7 +67,7 @@ def library() -> Path | None:
     built = _built()
     if built is None or not _is_of_this_machine(built):
         return None
-    if not _UNLOADABLE.search(str(built)) and _is_loadable(built):
+    if not _UNLOADABLE.search(str(built)) and not _is_hidden(built) and _is_loadable(built):
         return built
     return next(_loadable_copies(built), None)
 

@@ -93,3 +93,76 @@ def test_the_active_environment_is_used_if_asked_for_and_its_packages_are_named(
     assert (code, report["verdict"]) == (1, "drifted")
     assert {"what": "package numlib", "recorded": "1.0", "current": "2.0"} in report["environment"]
     assert "the active one" in report["environment_used"]
+
+
+def identical(machine: Machine, **options) -> dict:
+    code, report = machine.rebuild(**options)
+    assert code == 0, report
+    assert report["verdict"] == "identical"
+    assert "made from its lock" in report["environment_used"], report["notes"]
+    assert not [note for note in report["notes"] if "not the recorded environment" in note]
+    return report
+
+
+@pytest.mark.parametrize("python", ["bin/python", "bin/python3"])
+def test_a_python_named_by_its_path_is_the_recorded_one(machine, python):
+    machine.run(str(machine.ann / python), "train.py", env=machine.other)
+    machine.lock()
+
+    identical(machine)
+
+
+def test_a_console_script_of_a_package_is_the_recorded_one(machine):
+    machine.run("train-it")
+    machine.lock()
+
+    identical(machine)
+
+
+@namespaces
+def test_a_makefile_that_names_the_environment_by_its_path_reaches_the_recorded_one(
+    machine, tmp_path
+):
+    ann = wheels.made(tmp_path / "ann", "numlib==1.0", links=machine.links, python=BASE)
+    machine.project.write("Makefile", f"all:\n\t@{ann}/bin/python train.py\n")
+    machine.run("make", env=ann)
+    machine.lock(prefix=ann)
+    wheels.install(ann, "numlib==2.0", links=machine.links)
+
+    identical(machine)
+
+
+@pytest.mark.parametrize("way", ["makefile", "command"])
+def test_an_environment_inside_the_project_becomes_the_recorded_one(machine, way):
+    root = machine.project.root
+    own = wheels.made(root / ".venv", "numlib==1.0", links=machine.links, python=BASE)
+    machine.project.write(".gitignore", ".venv\n")
+    machine.project.write("Makefile", "all:\n\t@.venv/bin/python train.py\n")
+    machine.run(*(["make"] if way == "makefile" else [".venv/bin/python", "train.py"]))
+    machine.lock(prefix=own)
+    wheels.install(own, "numlib==2.0", links=machine.links)
+
+    identical(machine)
+
+
+@pytest.mark.parametrize("runner", ["conda run -n ml", "/opt/conda/bin/conda run -p /x", "uv run"])
+def test_a_runner_of_commands_reaches_the_recorded_environment(machine, runner, monkeypatch):
+    conda = "#!/bin/sh\nshift 3\nexec \"$@\"\n"
+    for name in ("conda",):
+        path = machine.project.write(f"../tools/{name}", conda)
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{machine.ann}/bin{os.pathsep}{path.parent}:{os.environ['PATH']}")
+    pytest.skip("TODO")
+
+
+def test_the_second_rebuild_makes_nothing(machine, monkeypatch):
+    machine.run("python", "train.py")
+    machine.lock()
+    machine.rebuild()
+    monkeypatch.setenv("UV_FIND_LINKS", "/nowhere")
+
+    done = machine.project.mlrepro("rebuild", "last", env=active_in(machine.other))
+
+    assert done.returncode == 0
+    assert "making the recorded environment" not in done.stderr
+    assert "environment: the recorded one" in done.stdout
