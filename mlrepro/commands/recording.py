@@ -148,6 +148,7 @@ def seal(
     listed = effective.folders(observation, here.root, read.inputs)
     settled = _settle(here, state, read, [a.path for a in made], troubles)
     env, packages = _environment(here, observation)
+    packages = storing.wheels(here, packages)
     troubles += environment.troubles(packages)
     lists = {
         **_lists(read.inputs, packages),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlrepro.cleanroom import restore
-from mlrepro.commands import recording, refs
+from mlrepro.commands import packages, recording, refs
 from mlrepro.errors import DvcError, GitError, RefusedError
 from mlrepro.manifest import Digest, Kept, Manifest, Source
 from mlrepro.stores import dvc, git, ledger
@@ -68,7 +68,7 @@ def push(
     recording.finish_dead(here)
     remote = _remote(here, remote)
     pending = ledger.pending(here.repository, remote)
-    private = (*pending.untracked, *_stored_inputs(here, pending))
+    private = (*pending.untracked, *_stored_inputs(here, pending), *_wheels(here, pending))
     if private and not confirm(private):
         names = ", ".join(sorted({path for _, path in private}))
         raise RefusedError(
@@ -103,6 +103,15 @@ def _stored_inputs(here: Place, pending: ledger.Pending) -> tuple[tuple[str, str
     }
     told = sent | git.tracked(here.repository, [p for p in found if not p.startswith("/")])
     return tuple((run, path) for path, run in sorted(found.items()) if path not in told)
+
+
+def _wheels(here: Place, pending: ledger.Pending) -> tuple[tuple[str, str], ...]:
+    """Return run and name of each wheel that was installed from a file and is kept."""
+    found = {}
+    for entry in pending.entries:
+        for one in packages.kept(here, entry.manifest):
+            found[f"the wheel of {one.name} {one.version}"] = entry.id
+    return tuple((run, name) for name, run in sorted(found.items()))
 
 
 def pull(
@@ -192,6 +201,7 @@ def _objects(here: Place, records: Sequence[Manifest]) -> list[Digest]:
         for one in restore.all_inputs(here, record):
             if one.digest and one.source in (Source.STORED, Source.DVC):
                 found[one.digest] = None
+        found.update(dict.fromkeys(Digest.parse(one.kept) for one in packages.kept(here, record)))
     return list(found)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mlrepro import manifest
 from mlrepro.capture.outputs import Output
 from mlrepro.capture.work import Work
 from mlrepro.errors import MlreproError
-from mlrepro.manifest import Artifact, Kept, Role
+from mlrepro.manifest import Artifact, Kept, Package, Role
 from mlrepro.stores import dvc
 from mlrepro.stores.objects import Stored
 from mlrepro.stores.place import Place
@@ -53,6 +55,35 @@ def models(here: Place, found: Sequence[tuple[str, Path]]) -> tuple[list[Artifac
             continue
         kept.append(Artifact(name, Role.WEIGHTS, stored.digest, stored.size, seen="fit"))
     return kept, lost
+
+
+_LARGEST_WHEEL = 10_000_000
+
+
+def wheels(here: Place, found: Sequence[Package]) -> tuple[Package, ...]:
+    """Store the small wheels that packages were installed from by path, while they are there.
+
+    A wheel that is another one by now than when it was installed is left alone.
+    """
+    return tuple(
+        replace(one, kept=_wheel(here, one.direct)) if one.direct.startswith("file:") else one
+        for one in found
+    )
+
+
+def _wheel(here: Place, direct: str) -> str:
+    name, _, digest = direct.removeprefix("file:").partition("#sha256=")
+    path = here.root / name
+    if not name.endswith(".whl"):
+        return ""
+    try:
+        if not path.is_file() or path.stat().st_size > _LARGEST_WHEEL:
+            return ""
+        if digest and hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            return ""
+        return str(here.stores.add(path, into_dvc=False).digest)
+    except (OSError, MlreproError):  # the lock says that the package has no hash
+        return ""
 
 
 def streams(here: Place, work: Work) -> tuple[list[Artifact], list[str]]:
