@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,7 +64,7 @@ def found(
     interpreter: Interpreter,
     *,
     root: Path | None = None,
-    used: Sequence[str] = (),
+    used: Collection[str] = (),
     known: dict[str, Any] | None = None,
 ) -> list[Installed]:
     """Return the distributions on an interpreter's path; of two of a name, the first.
@@ -74,7 +74,7 @@ def found(
     interpreter : Interpreter
     root : Path, optional
         The project's folder: what lies in it is told relative to it.
-    used : sequence of str
+    used : collection of str
         Files that the run used: an editable install outside the project is asked for its commit
         only where some of them lie in it.
     known : dict, optional
@@ -297,7 +297,7 @@ def address(url: str) -> str:
     return gitcall.without_credentials(url)
 
 
-def _placed(package: Package, root: Path | None, used: Sequence[str]) -> Package:
+def _placed(package: Package, root: Path | None, used: Collection[str]) -> Package:
     """Tell paths in the project relative to it: they travel with its code."""
     if root is None:
         return package

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,7 @@ def fingerprint(
     *,
     cache: Path | None = None,
     root: Path | None = None,
-    used: Iterable[str] = (),
+    used: Collection[str] | None = None,
 ) -> tuple[Environment, tuple[Package, ...]]:
     """Return the environment of an interpreter and all distributions that it can import.
 
@@ -46,14 +46,15 @@ def fingerprint(
     root : Path, optional
         The project's folder: editable installs and files that lie in it are told relative to it,
         and of an editable install outside it that was used, its commit.
-    used : iterable of str
+    used : collection of str, optional
         Files that the run used: installed ones that were changed after they were installed
-        are told, and make another environment.
+        are told, and make another environment. Where none are given, all modules and libraries
+        are looked at, which takes 0.2 s for 200 distributions.
     """
-    used = tuple(used)
     with _remembered(cache) as known:
-        listed = distributions.found(interpreter, root=root, used=used, known=known)
-        changed = recordcheck.changed(listed, used, prefix=interpreter.prefix, known=known)
+        listed = distributions.found(interpreter, root=root, used=used or (), known=known)
+        files = recordcheck.code(listed) if used is None else used
+        changed = recordcheck.changed(listed, files, prefix=interpreter.prefix, known=known)
     found = tuple(
         replace(one.package, changed=changed[one.package.name])
         if one.package.name in changed

@@ -77,6 +77,27 @@ def changed(
     return {name: _shortened(found[name]) for name in sorted(found)}
 
 
+def code(installed: Iterable[Installed]) -> list[str]:
+    """Return the paths of all modules and libraries that the records name, tests left out."""
+    found = []
+    for one in installed:
+        site = one.info.rpartition("/")[0]
+        found += [f"{site}/{name}" for name in _named(one.info) if "/tests/" not in name]
+    return found
+
+
+def _named(info: str) -> Iterator[str]:
+    try:
+        with open(f"{info}/RECORD", "rb") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        name = line.partition(b",")[0].decode("utf-8", "surrogateescape")
+        if _is_code(name) and not name.startswith(("..", "/", '"')):
+            yield name
+
+
 def _owners(installed: Iterable[Installed]) -> dict[tuple[str, str], list[Installed]]:
     result: dict[tuple[str, str], list[Installed]] = {}
     for one in installed:
