@@ -185,8 +185,9 @@ def run(
     help="Size of the thread pools.",
 )  # fmt: skip
 @click.option(
-    "--env", "env", type=click.Choice(["current"]), default="current", show_default=True,
-    help="Train in the active environment; every difference from the recorded one is named.",
+    "--env", "env", type=click.Choice(["lock", "current"]), default="lock", show_default=True,
+    help="Train in the recorded environment, made from its lock, or in the active one;"
+    " every difference is named.",
 )  # fmt: skip
 @click.option(
     "--rtol",
@@ -228,7 +229,7 @@ def rebuild(
     from mlrepro.drift import Tolerance
     from mlrepro.present import progress
 
-    how = How(code == "head", threads == "recorded", Tolerance(rtol, atol, exact), keep_room)
+    how = How(code == "head", threads == "recorded", Tolerance(rtol, atol, exact), keep_room, env)
     outcomes: list[Any] = []
     with progress.shown() as notify:
         confirm = _confirm_foreign(yes, before=lambda: notify(""))
@@ -424,6 +425,26 @@ def pull(refs: Sequence[str], remote: str, everything: bool, as_json: bool) -> N
     from mlrepro.commands.sharing import pull as command
 
     _print(command(refs, remote=remote, everything=everything, notify=_say), as_json=as_json)
+
+
+@main.command(
+    short_help="Remove unused environments and abandoned rooms.",
+    epilog=_example("mlrepro gc", "mlrepro gc --all", codes="0 done · 1 failed · 2 usage"),
+)
+@click.option(
+    "--all", "everything", is_flag=True,
+    help="Every environment, and the rooms that --keep-room left; not what is in use.",
+)  # fmt: skip
+@_json
+def gc(everything: bool, as_json: bool) -> None:
+    """Remove from the user's cache the environments that no rebuild used for 30 days.
+
+    Rooms that killed rebuilds left go, too. No run, object or model is touched, and the next
+    rebuild makes its environment again.
+    """
+    from mlrepro.commands.gc import gc as command
+
+    _print(command(everything=everything), as_json=as_json)
 
 
 @main.group(short_help="Install or run the git hook.")

@@ -66,6 +66,14 @@ def sweep(parent: Path, *, older: float = _STALE) -> int:
     return removed
 
 
+def is_abandoned(made: Path) -> bool | None:
+    """Say whether its process was killed; None for a folder that was kept on purpose."""
+    try:
+        return _is_free(made / _LOCK)
+    except OSError:
+        return None
+
+
 def remove(made: Path) -> None:
     """Remove a folder, its read-only folders included, and while a daemon still writes there."""
     for _ in range(_ATTEMPTS):

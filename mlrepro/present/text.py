@@ -18,6 +18,7 @@ from rich.text import Text
 from mlrepro.commands.diff import DiffReport
 from mlrepro.commands.doctor import Health
 from mlrepro.commands.fitlist import FitList
+from mlrepro.commands.gc import Removed
 from mlrepro.commands.inputlist import InputList
 from mlrepro.commands.listing import Row
 from mlrepro.commands.preflight import Preflight
@@ -413,6 +414,17 @@ def _shared(console: Console, shared: Shared) -> None:
         console.print(_text(f"not sent: {path} was only named; a colleague has to have it"))
 
 
+def _removed(console: Console, removed: Removed) -> None:
+    for path in (*removed.environments, *removed.rooms):
+        console.print(_text(f"removed {path}"), soft_wrap=True)
+    gone = [_count(len(removed.environments), "environment"), _count(len(removed.rooms), "room")]
+    busy = f", {removed.busy} of them in use" if removed.busy else ""
+    console.print(
+        f"removed {' and '.join(gone)}, freed {removed.freed / 1e6:.1f} MB;"
+        f" {_count(removed.kept, 'environment')} kept{busy}"
+    )
+
+
 def _sequence(console: Console, rows: Sequence[Any]) -> None:
     if rows and isinstance(rows[0], Verified):
         _verified(console, rows)
@@ -445,5 +457,6 @@ _WRITERS: Sequence[tuple[type, Any]] = (
     (FitList, fittable.write),
     (Preflight, preflight.write),
     (Health, health.write),
+    (Removed, _removed),
     (tuple, _sequence),
 )
