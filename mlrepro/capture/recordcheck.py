@@ -28,8 +28,18 @@ MOST = 20
 
 _SITES = ("/site-packages", "/dist-packages")
 _SLACK = 10**9
-_ENTRY = re.compile(r"^(?P<path>\"(?:[^\"]|\"\")*\"|[^,]*),(?P<hash>[^,]*),(?P<size>[^,]*)$")
+_ENTRY = re.compile(
+    r"^(?P<path>\"(?:[^\"]|\"\")*\"|[^,]*),(?P<hash>[^,]*),(?P<size>[^,]*)$", re.DOTALL
+)
 _Changed = dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class _Record:
+    """The lines of a record by the names of their files, and when it was written."""
+
+    lines: Mapping[str, bytes]
+    written: int = 0
 
 
 @dataclass(frozen=True)
@@ -139,7 +149,7 @@ def _of_top(
     records = {one.package.name: _record(one.info) for one in owners}
     for name, status in states.items():
         owner, entry = _claimed(name, records)
-        if entry is None and not (len(owners) == 1 and _is_code(name) and records[owner]):
+        if entry is None and not (len(owners) == 1 and _is_new(name, records[owner])):
             continue
         digest = _difference(Path(site, name), status, entry, prefix)
         if digest:
@@ -148,11 +158,17 @@ def _of_top(
     return found
 
 
-def _claimed(name: str, records: Mapping[str, Mapping[str, _Entry]]) -> tuple[str, _Entry | None]:
-    for owner, entries in records.items():
-        if name in entries:
-            return owner, entries[name]
+def _claimed(name: str, records: Mapping[str, _Record]) -> tuple[str, _Entry | None]:
+    """Return whose a file is, and what the record says of it."""
+    for owner, record in records.items():
+        if line := record.lines.get(name):
+            return owner, _entry(line, record.written)
     return next(iter(records)), None
+
+
+def _is_new(name: str, record: _Record) -> bool:
+    """Say whether somebody has put a module there that no installer brought."""
+    return _is_code(name) and bool(record.lines) and name not in record.lines
 
 
 def _is_code(name: str) -> bool:
@@ -218,29 +234,31 @@ def _shortened(files: Mapping[str, str]) -> dict[str, str]:
 # --- the record
 
 
-def _record(info: str) -> dict[str, _Entry]:
-    """Return what a record says of each file; nothing where it cannot be read."""
+def _record(info: str) -> _Record:
+    """Return what a record says; nothing where it cannot be read."""
     try:
         with open(f"{info}/RECORD", "rb") as file:
             written = os.fstat(file.fileno()).st_mtime_ns
             lines = file.read().splitlines()
     except OSError:
-        return {}
-    return dict(_entries(lines, written))
+        return _Record({})
+    return _Record({_name(line): line for line in lines}, written)
 
 
-def _entries(lines: Iterable[bytes], written: int) -> Iterator[tuple[str, _Entry]]:
-    for line in lines:
-        match = _ENTRY.match(line.decode("utf-8", "surrogateescape"))
-        if not match or match["path"].endswith(".pyc"):
-            continue
-        name = match["path"]
-        if name.startswith('"'):
-            name = name[1:-1].replace('""', '"')
-        size = int(match["size"]) if re.fullmatch("[0-9]{1,15}", match["size"]) else -1
-        digest = _parsed(match["hash"])
-        if digest is not None or size >= 0:
-            yield os.path.normpath(name), _Entry(size, digest, written)
+def _name(line: bytes) -> str:
+    name = line.partition(b",")[0].decode("utf-8", "surrogateescape")
+    if not name.startswith('"'):
+        return name
+    match = _ENTRY.match(line.decode("utf-8", "surrogateescape"))
+    return match["path"][1:-1].replace('""', '"') if match else ""
+
+
+def _entry(line: bytes, written: int) -> _Entry:
+    match = _ENTRY.match(line.decode("utf-8", "surrogateescape"))
+    if match is None:
+        return _Entry(-1, None, written)
+    size = int(match["size"]) if re.fullmatch("[0-9]{1,15}", match["size"]) else -1
+    return _Entry(size, _parsed(match["hash"]), written)
 
 
 def _parsed(text: str) -> tuple[str, bytes] | None:
