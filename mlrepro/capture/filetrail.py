@@ -14,7 +14,7 @@ from mlrepro.capture.records import Record
 from mlrepro.capture.territory import Territory, real
 from mlrepro.facts import Folder
 
-_NOT_THERE = ("/proc/", "/sys/", "/dev/")
+_NOT_THERE = ("/proc/", "/sys/")
 _WORDS = {"native": "native", "audit": "audit", "wrapper": "wrapper", "stream": "stream"}
 
 

@@ -13,6 +13,7 @@ _SYSTEM = (
     *("/proc/", "/sys/", "/dev/", "/etc/", "/usr/", "/lib/", "/lib64/", "/bin/", "/sbin/"),
     *("/run/", "/var/lib/", "/var/cache/", "/System/", "/Library/", "/nix/store/"),
 )
+_MEMORY = "/dev/shm/"  # noqa: S108  data sets are put there for speed
 # Below a home: settings and caches of tools. Downloaded data sets and models are not among them.
 _HOME = (
     *(".cache/matplotlib/", ".config/matplotlib/", ".matplotlib/", ".cache/fontconfig/"),
@@ -46,7 +47,9 @@ class Territory:
             return False
         if relative.startswith((".dvc/tmp/", ".dvc/cache/")):
             return False
-        return inside or not (self._is_tools(path) or path.startswith(_SYSTEM))
+        if inside or path.startswith(_MEMORY):
+            return True
+        return not (self._is_tools(path) or path.startswith(_SYSTEM))
 
     def _is_tools(self, path: str) -> bool:
         site = os.environ.get("DVC_SITE_CACHE_DIR", "/var/tmp/dvc")  # noqa: S108  DVC's own default

@@ -258,7 +258,8 @@ static int starts(const char *text, const char *with) { return !strncmp(text, wi
 /* Whether a path belongs to the system, an interpreter or mlrepro itself. */
 static int is_foreign(const char *path) {
     if (path[0] != '/') return 0;
-    if (starts(path, "/proc/") || starts(path, "/sys/") || starts(path, "/dev/")) return 1;
+    if (starts(path, "/proc/") || starts(path, "/sys/")) return 1;
+    if (starts(path, "/dev/")) return !starts(path + 5, "shm/"); /* data is put there for speed */
     if (!strncmp(path, log_file->folder, folder_length) &&
         (path[folder_length] == '/' || !path[folder_length]))
         return 1;
@@ -334,18 +335,22 @@ static void note_file(int kind, int flags, const struct facts *facts, int folder
 
 /* Read and write, repeated where a signal cut them short; -1 on an error. */
 static APART int copy_bytes(int source, int target) {
-    char buffer[1024];
+    char spare[512];
+    struct room buffer = enter(spare, sizeof spare);
+    long got, put = 0;
     for (;;) {
-        long got = raw(SYS_read, source, buffer, sizeof buffer, 0);
+        got = raw(SYS_read, source, buffer.text, buffer.size, 0);
         if (got == -EINTR) continue;
-        if (got <= 0) return (int)got;
-        for (long done = 0; done < got;) {
-            long put = raw(SYS_write, target, buffer + done, got - done, 0);
-            if (put == -EINTR) continue;
-            if (put <= 0) return -1;
-            done += put;
+        if (got <= 0) break;
+        for (long done = 0; done < got; done += put) {
+            put = raw(SYS_write, target, buffer.text + done, got - done, 0);
+            if (put == -EINTR) put = 0;
+            else if (put <= 0) break;
         }
+        if (put <= 0) break;
     }
+    leave(buffer);
+    return got ? -1 : 0;
 }
 
 /* Whether a copy takes at most a sixteenth of what is free: copies never fill the user's disk. */

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -199,6 +200,17 @@ def test_reads_by_absolute_path_are_told_apart(root, by):
 
     relative = {os.path.basename(read.path): read.relative for read in seen.reads}
     assert (relative["a.csv"], relative["b.csv"]) == (True, False)
+
+
+@every
+def test_data_that_was_put_into_memory_for_speed_is_an_input(root, by):
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as data:
+        data.write(b"1")
+        data.flush()
+
+        seen = observe_script(root, f"open({data.name!r})", name=by)
+
+    assert data.name in [read.path for read in seen.reads]
 
 
 @every

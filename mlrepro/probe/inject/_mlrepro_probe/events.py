@@ -25,7 +25,8 @@ from .log import swallow
 
 # O_DIRECTORY is a part of O_TMPFILE: neither has a name that could be an input or an output.
 _NOT_CONTENT = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", 0)
-_NOWHERE = ("/proc/", "/sys/", "/dev/")
+# Not all of /dev/: data sets are put into /dev/shm/ for speed.
+_NOWHERE = ("/proc/", "/sys/", "/dev/pts/", "/dev/fd/", "/dev/null", "/dev/urandom", "/dev/tty")
 _ABSENT = (0, 0, 0, 0, 0)
 
 
