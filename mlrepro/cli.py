@@ -389,9 +389,33 @@ def show(ref: str, only_inputs: bool, only_fits: bool, as_json: bool) -> None:
 
         _print(inputs(ref, notify=_say), as_json=as_json)
         return
-    from mlrepro.commands.listing import show as command
+    from mlrepro.commands import listing
 
-    _print(command(ref), as_json=as_json)
+    _print(listing.show(ref) if as_json else listing.shown(ref), as_json=as_json)
+
+
+@main.command(
+    "lock",
+    short_help="Lock the environment of a run, with hashes.",
+    epilog=_example(
+        "mlrepro lock",
+        "mlrepro lock model.txt",
+        codes="0 every package is hashed · 1 some are not, or none could be · 2 usage",
+    ),
+)
+@click.argument("ref", default="last")
+@_json
+def lock_(ref: str, as_json: bool) -> None:
+    """Lock the environment that the run REF had: every package with the hashes of its files.
+
+    A run does so by itself while it trains, where an index answers in time. This command makes a
+    lock that is missing, and asks again for the packages of which no hash is known.
+    """
+    from mlrepro.commands.lock import lock as command
+
+    found = command(ref, notify=_say)
+    _print(found, as_json=as_json)
+    sys.exit(0 if found.whole else 1)
 
 
 @main.command(

@@ -137,7 +137,7 @@ def lock(env: Environment, packages: Sequence[Package], asked: Asked) -> Lock:
     """
     if env.fingerprint is None:
         raise LockError("no environment was recorded", hint="Only a Python process has one.")
-    usable = [one for one in packages if _is_usable(one)]
+    usable = [one for one in packages if _is_usable(one) and not _is_watcher(one)]
     odd = {f"package {p.name}": p.version for p in packages if p.of_python and p not in usable}
     try:
         return Lock(
@@ -174,6 +174,11 @@ def _is_open(one: Requirement) -> bool:
 
 def _is_usable(package: Package) -> bool:
     return package.of_python and locks.is_name(package.name) and locks.is_version(package.version)
+
+
+def _is_watcher(package: Package) -> bool:
+    """Say whether it is mlrepro itself, from a folder of its developers: no training needs it."""
+    return package.name == "mlrepro" and package.editable.startswith("/")
 
 
 def _is_of_index(package: Package) -> bool:

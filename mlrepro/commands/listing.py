@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlrepro.commands import recording, refs
+from mlrepro.commands import lock, recording, refs
 from mlrepro.commands.deciding import decides
 from mlrepro.manifest import Manifest, Status
 from mlrepro.stores import ledger
@@ -26,6 +26,14 @@ class Row:
     author: str
     artifacts: tuple[str, ...]
     metrics: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The record of a run, and in a few words whether its environment is locked by now."""
+
+    record: Manifest
+    lock: str
 
 
 def ls(
@@ -65,6 +73,12 @@ def show(ref: str, *, start: Path | None = None) -> Manifest:
     here = strict((start or Path.cwd()).resolve())
     recording.finish_dead(here)
     return refs.resolve(here, ref, start=start).manifest
+
+
+def shown(ref: str, *, start: Path | None = None) -> Shown:
+    """Return the record that a REF names, and whether its environment is locked by now."""
+    record = show(ref, start=start)
+    return Shown(record, lock.state(record, start=start))
 
 
 def _row(record: Manifest) -> Row:

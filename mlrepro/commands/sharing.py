@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlrepro.cleanroom import restore
-from mlrepro.commands import packages, recording, refs
+from mlrepro.commands import lock, packages, recording, refs
 from mlrepro.errors import DvcError, GitError, RefusedError
 from mlrepro.manifest import Digest, Kept, Manifest, Source
 from mlrepro.stores import dvc, git, ledger
@@ -76,6 +76,7 @@ def push(
         )
     records = [entry.manifest for entry in pending.entries]
     sent = _push_objects(here, records, notify)
+    lock.complete(here, records, notify=notify)
     notify(f"sending {_counted(len(records), 'run')} to {remote}")
     ledger.push(here.repository, remote)
     return Shared(remote, len(records), sent, _unreachable(records))

@@ -20,13 +20,14 @@ from mlrepro.commands.doctor import Health
 from mlrepro.commands.fitlist import FitList
 from mlrepro.commands.gc import Removed
 from mlrepro.commands.inputlist import InputList
-from mlrepro.commands.listing import Row
+from mlrepro.commands.listing import Row, Shown
+from mlrepro.commands.lock import Locked
 from mlrepro.commands.preflight import Preflight
 from mlrepro.commands.sharing import Shared
 from mlrepro.commands.verify import Finding, State, Verified
 from mlrepro.drift import ArtifactDrift, Change, Difference, DriftReport, Verdict
 from mlrepro.manifest import Input, Manifest, Source
-from mlrepro.present import fittable, health, inputtable, preflight
+from mlrepro.present import fittable, health, inputtable, locktable, preflight
 
 _STYLES = {
     Verdict.IDENTICAL: "bold green",
@@ -238,7 +239,11 @@ def _assemble(*parts: str | tuple[str, str]) -> Text:
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def _manifest(console: Console, record: Manifest) -> None:
+def _with_lock(console: Console, shown: Shown) -> None:
+    _manifest(console, shown.record, lock=shown.lock)
+
+
+def _manifest(console: Console, record: Manifest, *, lock: str = "") -> None:
     run = record.run
     rows = [
         ("run", record.id),
@@ -251,6 +256,7 @@ def _manifest(console: Console, record: Manifest) -> None:
         ("author", run.author),
         ("code", _code(record)),
         ("python", _python(record)),
+        ("lock", lock),
         ("machine", _machine(record)),
         ("threads", ", ".join(f"{t.api} {t.threads}" for t in record.threads)),
         ("observer", record.observer),
@@ -456,6 +462,8 @@ _WRITERS: Sequence[tuple[type, Any]] = (
     (InputList, inputtable.write),
     (FitList, fittable.write),
     (Preflight, preflight.write),
+    (Locked, locktable.write),
+    (Shown, _with_lock),
     (Health, health.write),
     (Removed, _removed),
     (tuple, _sequence),

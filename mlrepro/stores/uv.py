@@ -134,6 +134,26 @@ _REASONS: Sequence[tuple[re.Pattern[str], str]] = tuple(
 )
 
 
+def pylock(uv: Path, pins: Sequence[str], *, python: str, where: Path) -> str:
+    """Return a `pylock.toml` (PEP 751) of pins, from the index of this machine.
+
+    Raises
+    ------
+    UvError
+        If a pin is not to be had, or this uv is too old to write one.
+    """
+    done = call(
+        (str(uv), "pip", "compile", "-", "--no-deps", "--format=pylock.toml", "--no-header",
+         "--quiet", "--color=never", "--no-python-downloads", f"--python-version={python}"),
+        data="".join(f"{pin}\n" for pin in pins),
+        where=where,
+        variables=indexes.configured(where).variables,
+    )  # fmt: skip
+    if done.returncode:
+        raise UvError(f"no pylock.toml could be written: {_sentence(done.stderr)}")
+    return done.stdout
+
+
 @dataclass
 class _Asked:
     """One search for hashes, by as few calls as it takes."""
