@@ -291,8 +291,18 @@ def _what(naming: list[str], binds: Mapping[str, Path]) -> str:
     return f"the run read {', '.join(list(binds)[:3])}"
 
 
-def _environ(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> dict[str, str]:
-    """Return the variables of the training. The record may come from a stranger."""
+def recorded_variables(
+    record: Manifest, environ: Mapping[str, str], *, threads: bool
+) -> dict[str, str]:
+    """Return the recorded variables over those of this machine; a stranger may have recorded them.
+
+    Parameters
+    ----------
+    environ : mapping
+        Of this machine; nothing, to know what the record alone gives.
+    threads : bool
+        Whether every pool of threads gets its recorded size.
+    """
     given = record.variables.restored
     # Sorted into the three tables once more: what no honest run would have recorded goes.
     honest = {
@@ -300,11 +310,16 @@ def _environ(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> dict
         for name, value in variables.tables(given, given, salt="").restored.items()
         if name not in _STARTUP and (threads or not _COUNTS.match(name))
     }
-    environ = variables.restore(
+    return variables.restore(
         replace(record.variables, restored=honest),
-        dict(os.environ),
+        dict(environ),
         threads=record.threads if threads else None,
     )
+
+
+def _environ(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> dict[str, str]:
+    """Return the variables of the training."""
+    environ = recorded_variables(record, os.environ, threads=threads)
     if not threads:
         environ.update({n: v for n, v in os.environ.items() if _COUNTS.match(n)})
     path = environ.get("PYTHONPATH", "")
