@@ -193,7 +193,7 @@ def _read(name: str, version: str, info: str, state: str) -> Installed:
         name=name,
         version=version,
         # The record of an editable install holds a file that names its folder.
-        record="" if editable else _record(lines),
+        record="" if editable else record_of(lines),
         tag=_field(_text(f"{info}/WHEEL"), "Tag"),
         editable=editable,
         direct=direct,
@@ -209,12 +209,30 @@ def _lines(info: str) -> list[bytes]:
         return []
 
 
-def _record(lines: Sequence[bytes]) -> str:
+def record_of(lines: Sequence[bytes]) -> str:
     """Return the digest of what the wheel brought, whoever installed it wherever."""
     if not lines:
         return ""
     kept = sorted(line for line in lines if not _INSTALLERS.match(line))
     return hashlib.sha256(b"\n".join(kept)).hexdigest()[:16]
+
+
+def record_in(wheel: Path) -> str:
+    """Return the digest of a wheel's contents; what its installation has is the same.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, or is no wheel.
+    """
+    import zipfile  # noqa: PLC0415  paid where a package came from a file
+
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            names = (n for n in archive.namelist() if n.endswith(".dist-info/RECORD"))
+            return record_of(archive.read(next(names, "RECORD")).splitlines())
+    except (zipfile.BadZipFile, KeyError, RuntimeError, NotImplementedError) as error:
+        raise OSError(f"`{wheel}` is no wheel") from error
 
 
 def _tops(lines: Iterable[bytes]) -> tuple[str, ...]:

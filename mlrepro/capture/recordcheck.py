@@ -4,7 +4,7 @@ A ``RECORD`` names size and hash of each file. All files of 200 distributions ar
 the system for their sizes takes 0.15 s, to hash them seconds. So only what the run used is looked
 at, since nothing else can have decided its result: the modules that it imported and the native
 libraries that it mapped, some 2,000 files. Of those a file is hashed only where its size is not
-the recorded one, or where it was changed more than a second after the installer wrote the record.
+the recorded one, or where it was changed after the installer wrote the record, which it does last.
 An edit that keeps size and time goes unseen.
 """
 
@@ -27,7 +27,6 @@ MOST = 20
 """Changed files that are named for each distribution."""
 
 _SITES = ("/site-packages", "/dist-packages")
-_SLACK = 10**9
 _ENTRY = re.compile(
     r"^(?P<path>\"(?:[^\"]|\"\")*\"|[^,]*),(?P<hash>[^,]*),(?P<size>[^,]*)$", re.DOTALL
 )
@@ -196,7 +195,7 @@ def _difference(path: Path, status: os.stat_result, entry: _Entry | None, prefix
     if entry is None:
         return _digest(path)
     same_size = entry.size in (-1, status.st_size)
-    if same_size and status.st_mtime_ns <= entry.written + _SLACK:
+    if same_size and status.st_mtime_ns <= entry.written:
         return ""
     try:
         data = path.read_bytes()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mlrepro import manifest
+from mlrepro.capture import distributions
 from mlrepro.capture.outputs import Output
 from mlrepro.capture.work import Work
 from mlrepro.errors import MlreproError
@@ -63,23 +63,20 @@ _LARGEST_WHEEL = 10_000_000
 def wheels(here: Place, found: Sequence[Package]) -> tuple[Package, ...]:
     """Store the small wheels that packages were installed from by path, while they are there.
 
-    A wheel that is another one by now than when it was installed is left alone.
+    A wheel that holds something else by now than what was installed is left alone.
     """
     return tuple(
-        replace(one, kept=_wheel(here, one.direct)) if one.direct.startswith("file:") else one
+        replace(one, kept=_wheel(here, one)) if one.direct.startswith("file:") else one
         for one in found
     )
 
 
-def _wheel(here: Place, direct: str) -> str:
-    name, _, digest = direct.removeprefix("file:").partition("#sha256=")
-    path = here.root / name
-    if not name.endswith(".whl"):
-        return ""
+def _wheel(here: Place, package: Package) -> str:
+    path = here.root / package.direct.removeprefix("file:").partition("#")[0]
     try:
-        if not path.is_file() or path.stat().st_size > _LARGEST_WHEEL:
+        if path.suffix != ".whl" or path.stat().st_size > _LARGEST_WHEEL:
             return ""
-        if digest and hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        if not package.record or distributions.record_in(path) != package.record:
             return ""
         return str(here.stores.add(path, into_dvc=False).digest)
     except (OSError, MlreproError):  # the lock says that the package has no hash
