@@ -127,18 +127,24 @@ def of_randomness(record: Manifest) -> Iterator[Found]:
 
 
 # A person's or a terminal's, which every login has otherwise.
-_OF_A_PERSON = ("USER", "LOGNAME", "SHELL", "TERM", "COLORTERM", "DISPLAY", "HOSTNAME", "MAIL")
+_OF_A_PERSON = ("HOME", "USER", "LOGNAME", "SHELL", "TERM", "COLORTERM", "DISPLAY", "HOSTNAME",
+                "MAIL")  # fmt: skip
 _OF_A_SESSION = ("EDITOR", "PAGER", "XDG_", "SSH_", "GPG_", "DBUS_", "GIT_")
+
+
+def absent(record: Manifest, environ: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Return the secrets, and the other variables of note, that were set and are not here."""
+    names = variables.absent(record.variables, environ)
+    secret = [n for n in names if record.variables.inherited[n] == variables.SECRET]
+    others = [n for n in names if n not in {*secret, *_OF_A_PERSON}]
+    return secret, [n for n in others if not n.startswith(_OF_A_SESSION)]
 
 
 def of_variables(record: Manifest, environ: Mapping[str, str]) -> Iterator[Found]:
     """Name the variables that the training took from its machine and that are absent here."""
-    absent = variables.absent(record.variables, environ)
-    secret = [n for n in absent if record.variables.inherited[n] == variables.SECRET]
+    secret, others = absent(record, environ)
     if secret:
         yield UNLIKELY, f"not set here, and asked for by the training: {', '.join(secret)}"
-    others = [n for n in absent if n not in {*secret, *_OF_A_PERSON}]
-    others = [n for n in others if not n.startswith(_OF_A_SESSION)]
     if others:
         yield NOTE, f"set when it was recorded, and not here: {', '.join(others)}"
 

@@ -1,0 +1,426 @@
+"""Export script: a rebuild as a plain shell script, with git, DVC and uv and nothing of mlrepro.
+
+It is the cheapest way to be trusted: whoever doubts the verdict can read it and start it. The
+record may come from a stranger, so each value is quoted for the shell, and none gets into a comment
+or a here-document unchecked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from mlrepro.capture import checkedout
+from mlrepro.cleanroom import restore, training
+from mlrepro.commands import expectations, exportshell, refs
+from mlrepro.commands.deciding import decides
+from mlrepro.errors import ManifestError, MlreproError, RestoreError
+from mlrepro.locks import Lock
+from mlrepro.manifest import STREAMS, Artifact, Digest, Input, Manifest, Role, Source, is_in_tree
+from mlrepro.stores import git, ledgerlocks
+from mlrepro.stores.place import Place, strict
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PYTHON = re.compile(r"(?:python|pypy)[\d.]*")
+_OF_SYSTEM = ("/usr", "/usr/local")
+_LAYOUT = frozenset("\n\t")
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script, and what it cannot do as `rebuild` does."""
+
+    text: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What the script is written from."""
+
+    here: Place
+    record: Manifest
+    inputs: tuple[Input, ...]
+    files: dict[str, git.TreeEntry]
+    lock: Lock | None
+    notify: Callable[[str], None]
+    notes: list[str] = field(default_factory=list)
+
+
+def script(
+    ref: str,
+    *,
+    start: Path | None = None,
+    notify: Callable[[str], None] = lambda _sentence: None,
+) -> Script:
+    """Write the rebuild of a run as a script for ``sh``.
+
+    Parameters
+    ----------
+    ref : str
+        An artifact, a manifest or a run.
+    start : Path, optional
+        Where the user stands.
+    notify : callable
+        Takes a sentence before something slow.
+
+    Raises
+    ------
+    UsageError
+        If the REF or its manifest cannot be used, or holds what no script can.
+    RestoreError
+        If the run cannot be rebuilt at all.
+    """
+    here = strict((start or Path.cwd()).resolve())
+    record = refs.resolve(here, ref, start=start, notify=notify).manifest
+    _expect_possible(record)
+    fingerprint = record.environment.fingerprint
+    source = _Source(
+        here=here,
+        record=record,
+        inputs=restore.all_inputs(here, record, notify=notify),
+        files=_files(here, record),
+        lock=ledgerlocks.get(here.repository, fingerprint) if fingerprint else None,
+        notify=notify,
+    )
+    parts = [part for step in STEPS for part in step(source)]
+    return Script("".join(parts), tuple(source.notes))
+
+
+def _expect_possible(record: Manifest) -> None:
+    if record.code is None:
+        raise RestoreError(f"run {record.short} recorded no code")
+    if record.run.was_stopped:
+        raise RestoreError(f"run {record.short} was interrupted, and cannot be repeated by anybody")
+
+
+def _files(here: Place, record: Manifest) -> dict[str, git.TreeEntry]:
+    tree = record.code.tree if record.code else ""
+    return git.files(here.repository, tree) if git.has(here.repository, f"{tree}^{{tree}}") else {}
+
+
+def _head(source: _Source) -> Iterator[str]:
+    record, run = source.record, source.record.run
+    facts = {
+        "name": run.name,
+        "message": run.message,
+        "command": shlex.join(run.command),
+        "recorded": f"{run.started} by {run.author or 'somebody'}, in {run.seconds:.1f} s",
+        "python": record.environment.python,
+        "machine": f"{record.platform.cpu or record.platform.machine}, {record.platform.system}",
+    }
+    yield "#!/bin/sh\n"
+    yield f"# Run {record.short} again by hand, with git, DVC and uv, and nothing of mlrepro.\n#\n"
+    for name, value in facts.items():
+        if value:
+            yield _comment(f"    {name:<9} {value}")
+    yield "#\n"
+    if record.blind_spots:
+        yield "# What could not be seen when it was recorded, and is not repeated:\n"
+        yield from (_comment(f"    {sentence}") for sentence in record.blind_spots)
+        yield "#\n"
+    yield exportshell.HEAD
+
+
+def _code(source: _Source) -> Iterator[str]:
+    code = source.record.code
+    assert code is not None  # noqa: S101  `_expect_possible`
+    yield _title("The code, as it was when the run began")
+    yield exportshell.SHADOW if code.shadow else exportshell.CLONE
+    yield exportshell.FOLDER.format(name=_q(_folder_name(source.record)))
+    yield f"\ntree={_q(code.tree)}\nsnapshot={_q(code.snapshot)}\n"
+    yield f"format={'sha1' if len(code.tree) == 40 else 'sha256'}\n"
+    yield "" if code.shadow else exportshell.FETCH
+    yield exportshell.CHECKOUT
+    if code.commit and not code.shadow:
+        yield f"commit={_q(code.commit)}\n{exportshell.STAND}"
+
+
+def _folder_name(record: Manifest) -> str:
+    name = PurePosixPath(record.run.root).name
+    return "project" if name in ("", ".", "..", ".git", "tmp", "env") or "\0" in name else name
+
+
+def _inputs(source: _Source) -> Iterator[str]:
+    """Yield what brings the inputs that do not come with the code."""
+    _expect_digests(source.inputs)
+    lines = [line for one in source.inputs for line in _input(source, one)]
+    lines += [f"take {_hex(d)} {_q(p)}\n" for p, d in sorted(_edited(source).items())]
+    wheels = list(_wheels(source))
+    yield _title("What it read")
+    if any(line.startswith(("take ", "pull ")) for line in (*lines, *wheels)):
+        yield exportshell.OBJECTS
+    if any(line.startswith("pull ") for line in lines):
+        yield exportshell.PULL
+    if any(line.startswith(("need ", "lend ", "secret ")) for line in lines):
+        yield exportshell.NEED
+    yield "\n" if lines else "\n# All of it comes with the code.\n"
+    yield from lines
+
+
+def _expect_digests(inputs: Iterable[Input]) -> None:
+    unknown = [i.path for i in inputs if i.digest is None and not restore.is_secret_input(i)]
+    if unknown:
+        raise RestoreError(f"no digest was recorded of {', '.join(unknown[:5])}")
+
+
+def _input(source: _Source, one: Input) -> Iterator[str]:
+    path = _q(one.path)
+    if one.source is Source.CODE:
+        return
+    if one.digest is None:
+        yield f"secret {path}\n"
+    elif one.path.startswith("/"):
+        yield f"need {_hex(one.digest)} {path}\n"
+    elif one.source is Source.ELSEWHERE:
+        yield f"lend {_hex(one.digest)} {path}\n"
+    else:
+        pointed = one.source is Source.DVC and _has_pointer(source, one.path)
+        yield f"pull {_q(f'{one.path}.dvc')}\n" if pointed else ""
+        for name, found in _members(source, one.digest, one.path).items():
+            yield f"{'have' if pointed else 'take'} {_hex(found)} {_q(name)}\n"
+    if one.seen == "program" and not one.path.startswith("/"):
+        yield f'chmod u+x -- "$project"/{path}\n'
+
+
+def _has_pointer(source: _Source, path: str) -> bool:
+    return f"{path}.dvc" in source.files and ".dvc/config" in source.files
+
+
+def _members(source: _Source, digest: Digest, path: str) -> dict[str, Digest]:
+    if not digest.is_dir:
+        return {path: digest}
+    restore.fetch(source.here, [digest], notify=source.notify)
+    listed = source.here.stores.listing(digest)
+    return {f"{path}/{name}": found for name, found in listed.items()}
+
+
+def _edited(source: _Source) -> dict[str, Digest]:
+    """Return the inputs that were read with other bytes than the code's snapshot has."""
+    blobs = {p: e.name for p, e in source.files.items() if e.mode.startswith("100")}
+    read = {i.path: i.digest for i in source.inputs if i.source is Source.CODE and i.digest}
+    files = {path: one for path, one in read.items() if not one.is_dir and path in blobs}
+    return {p: files[p] for p in checkedout.differing(source.here.repository, blobs, files)}
+
+
+def _wheels(source: _Source) -> Iterator[str]:
+    """Yield what brings the wheels that no index has, into a folder of their own."""
+    for one in source.lock.requirements if source.lock else ():
+        if one.source.startswith("object:"):
+            digest = Digest.parse(one.source.removeprefix("object:"))
+            name = _wheel_name(source, digest, f"{one.name.replace('-', '_')}-{one.version}")
+            yield f'take {_hex(digest)} "$work"/wheels/{_q(name)}\n'
+
+
+def _wheel_name(source: _Source, digest: Digest, stem: str) -> str:
+    """Return the file name of a kept wheel: installers read its tags from there."""
+    restore.fetch(source.here, [digest], notify=source.notify)
+    found = source.here.stores.find(digest)
+    try:
+        with zipfile.ZipFile(found or "") as archive:
+            name = next(n for n in archive.namelist() if n.endswith(".dist-info/WHEEL"))
+            lines = archive.read(name).decode().splitlines()
+    except (OSError, zipfile.BadZipFile, StopIteration, UnicodeDecodeError) as error:
+        raise RestoreError(f"the kept wheel of {stem} is not here") from error
+    tags = [line[5:].strip().split("-") for line in lines if line.startswith("Tag: ")]
+    parts = (".".join(sorted({tag[at] for tag in tags if len(tag) == 3})) for at in range(3))
+    return f"{stem}-{'-'.join(parts)}.whl"
+
+
+def _folders(source: _Source) -> Iterator[str]:
+    record = source.record
+    made = (PurePosixPath(a.path).parent for a in record.artifacts if is_in_tree(a.path))
+    wanted = {str(folder) for folder in made} | {*record.folders, record.run.directory}
+    names = sorted(wanted - {"", "."})
+    if names:
+        yield "\n# Folders that the run found, or wrote to.\n"
+        yield from (f'mkdir -p -- "$project"/{_q(name)}\n' for name in names)
+
+
+def _environment(source: _Source) -> Iterator[str]:
+    """Yield what makes the recorded environment of its lock, or takes the active one."""
+    yield _title("The environment")
+    lock = source.lock
+    if lock is None:
+        if source.record.environment.python:
+            source.notes.append(
+                "there is no lock of its environment: the script takes the active one"
+            )
+            yield "# There is no lock of it, so the active one is taken. Recorded were:\n"
+            known = source.record.environment.packages.items()
+            yield _comment(f"    Python {source.record.environment.python}")
+            yield from (_comment(f"    {name} {version}") for name, version in known)
+        yield exportshell.ACTIVE
+        return
+    wheels = list(_wheels(source))
+    if wheels:
+        yield "\n# Wheels that no index has.\n"
+        yield from wheels
+    yield from _of_lock(lock.without("mlrepro"), kept=bool(wheels))
+
+
+def _of_lock(lock: Lock, *, kept: bool) -> Iterator[str]:
+    for address in lock.indexes:
+        yield _comment(f"recorded with a further index: {address}")
+    text = lock.installable()
+    end = "END_OF_LOCK"
+    while end in text:
+        end += "_"
+    hashed = all(one.hashes for one in lock.requirements if not one.source.startswith("project:"))
+    options = " --require-hashes" * hashed + ' --find-links "$work/wheels"' * kept
+    made = exportshell.MAKE.format(
+        end=end, lock=text, python=_q(f"{lock.implementation}@{lock.python}"), options=options
+    )
+    places = [o.source.partition(":")[2] for o in lock.requirements if o.source[:8] == "project:"]
+    own = "".join(exportshell.EDITABLE.format(place=_place(path)) for path in places)
+    yield made.removesuffix("fi\n") + own + "fi\n"
+
+
+def _place(path: str) -> str:
+    return '"$project"' if path in (".", "") else f'"$project"/{_q(path)}'
+
+
+def _variables(source: _Source) -> Iterator[str]:
+    yield _title("The variables")
+    yield exportshell.CLEAR
+    secret, others = expectations.absent(source.record, {})
+    for name in filter(_NAME.fullmatch, (*secret, *others)):
+        told = _q(f"note: {name} was set when it was recorded")
+        yield f'[ -n "${{{name}+set}}" ] || echo {told}\n'
+
+
+def _assignments(record: Manifest) -> Iterator[str]:
+    """Yield options of `env`: a recorded name must not become a variable of the script's own."""
+    for name in filter(_NAME.fullmatch, record.variables.unset):
+        yield f"-u {name}"
+    for name, value in sorted(training.recorded_variables(record, {}, threads=True).items()):
+        if _NAME.fullmatch(name):
+            yield f"{name}={_q(value)}"
+
+
+def _train(source: _Source) -> Iterator[str]:
+    record, run = source.record, source.record.run
+    yield _title("The training")
+    read = {one.path for one in source.inputs}
+    old = [a.path for a in record.artifacts if a.path in source.files and a.path not in read]
+    if old:
+        yield "\n# Only what the training writes counts; these the code has from earlier.\n"
+        yield from (f'rm -f -- "$project"/{_q(path)}\n' for path in old)
+    inner = _below(record.environment.prefix, run.root)
+    if inner:
+        yield "\n# The environment lay inside the project.\n"
+        yield f'mkdir -p -- "$(dirname -- "$project"/{_q(inner)})"\n'
+        yield f'[ -e "$project"/{_q(inner)} ] || ln -s "${{bin%/bin}}" "$project"/{_q(inner)}\n'
+    streamed = [i.path for i in source.inputs if "stream" in i.seen.split("+")]
+    fed = streamed[0] if run.stdin == "file" and len(streamed) == 1 else ""
+    if run.stdin == "pipe":
+        source.notes.append("the run had a pipe as its standard input, which is not recorded")
+    stdin = _place(fed) if fed and not fed.startswith("/") else _q(fed or "/dev/null")
+    words = [_first(record), *(_word(word, run.root) for word in run.command[1:])]
+    yield exportshell.TRAIN.format(
+        folder=_place(run.directory), variables=" \\\n    ".join(["env", *_assignments(record)]),
+        command=" ".join(words), stdin=stdin, expected=int(run.exit_code or 0),
+    )  # fmt: skip
+
+
+def _first(record: Manifest) -> str:
+    """Return the program: one of the recorded environment is looked for in the new one."""
+    word = record.run.command[0]
+    prefix = record.environment.prefix
+    inside = _below(word, prefix)
+    is_python = _PYTHON.fullmatch(PurePosixPath(word).name) is not None
+    if word == record.environment.executable or (inside and is_python):
+        return '"$bin"/python'
+    if inside and prefix not in _OF_SYSTEM:
+        return f'"${{bin%/bin}}"/{_q(inside)}'
+    return _word(word, record.run.root)
+
+
+def _word(word: str, root: str) -> str:
+    """Quote a word; where it names the recorded folder, the new one stands there instead."""
+    if not root.startswith("/") or root == "/":
+        return _q(word)
+    pieces = re.split(re.escape(root) + r"(?=/|$)", word)
+    return '"$project"'.join(_q(piece) if piece else "" for piece in pieces) or "''"
+
+
+def _below(path: str, folder: str) -> str:
+    if not folder.strip("/") or not path.startswith(folder.rstrip("/") + "/"):
+        return ""
+    relative = os.path.normpath(path[len(folder.rstrip("/")) + 1 :])
+    return "" if relative.startswith("..") else relative
+
+
+def _compare(source: _Source) -> Iterator[str]:
+    artifacts = source.record.artifacts
+    yield _title("The comparison, byte by byte: mlrepro would also tell how far numbers moved")
+    yield exportshell.COMPARE + "\n"
+    streams = {STREAMS[Role.STDOUT]: "stdout", STREAMS[Role.STDERR]: "stderr"}
+    for one in sorted(artifacts, key=lambda a: not decides(a.path, a.role, artifacts)):
+        if one.path in streams:
+            yield f'show {_hex(one.digest)} "$work/{streams[one.path]}" {_q(one.path)}\n'
+        elif not is_in_tree(one.path):
+            source.notes.append(f"{one.path}, which the training did not save, is not compared")
+        else:
+            yield from _compared(source, one)
+    yield exportshell.END
+
+
+def _compared(source: _Source, one: Artifact) -> Iterator[str]:
+    weighs = decides(one.path, one.role, source.record.artifacts)
+    try:
+        members = _members(source, one.digest, one.path)
+    except MlreproError:
+        source.notes.append(
+            f"{one.path} is a folder whose listing is not here, and is not compared"
+        )
+        return
+    for path, digest in members.items():
+        if weighs:
+            yield f"decide {_hex(digest)} {_q(path)}\n"
+        else:
+            yield f'show {_hex(digest)} "$project"/{_q(path)} {_q(path)}\n'
+
+
+def _title(text: str) -> str:
+    return f"\n# --- {text} {'-' * max(3, 70 - len(text))}\n"
+
+
+def _hex(digest: Digest) -> str:
+    if digest.algorithm != "md5":
+        raise ManifestError(f"an object that no DVC cache has: {digest}")
+    return digest.value
+
+
+def _q(value: str) -> str:
+    """Quote a value for the shell; control characters are written out, so that none can hide."""
+    if all(c.isprintable() or c in _LAYOUT or "\udc80" <= c <= "\udcff" for c in value):
+        return shlex.quote(value)
+    if "\0" in value or value.endswith("\n"):
+        raise ManifestError(f"a value that no script can hold: {value!r:.80}")
+    octal = "".join(f"\\{byte:03o}" for byte in os.fsencode(value))
+    return f"\"$(printf '{octal}')\""
+
+
+def _comment(text: str) -> str:
+    """Return a line of comment: nothing of a stranger's leads out of it."""
+    return f"# {''.join(c if c.isprintable() else '?' for c in text)}\n"
+
+
+Step = Callable[[_Source], Iterator[str]]
+
+STEPS: Sequence[Step] = (
+    _head,
+    _code,
+    _inputs,
+    _folders,
+    _environment,
+    _variables,
+    _train,
+    _compare,
+)
