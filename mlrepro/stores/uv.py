@@ -121,13 +121,14 @@ _UNREACHED = re.compile(
 _REASONS: Sequence[tuple[re.Pattern[str], str]] = tuple(
     (re.compile(pattern, re.IGNORECASE), words)
     for pattern, words in (
+        # Said as a hint behind "was not found".
+        ("40[13] |forbidden|unauthorized|credentials", "the index refuses it"),
         ("was not found in the (?:package registry|provided)", "not on the index"),
         ("there (?:is|are) no versions? of", "this version is not on the index"),
         (
             "no wheels? with a matching|not supported by|no usable wheels",
             "no file fits this machine",
         ),
-        ("40[13] |forbidden|unauthorized|credentials", "the index refuses it"),
         ("failed to build|build backend|failed to prepare", "it cannot be built here"),
         ("depends on Python|Requires-Python|does not satisfy Python", "not for this Python"),
     )
