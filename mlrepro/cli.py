@@ -326,6 +326,41 @@ def doctor(as_json: bool) -> None:
 
 
 @main.command(
+    short_help="Print a run in a form that needs no mlrepro.",
+    epilog=_example(
+        "mlrepro export model.txt --script > rebuild.sh",
+        "mlrepro export model.txt --pylock > pylock.toml",
+        codes="0 printed · 1 failed · 2 usage · 125 it cannot be rebuilt",
+    ),
+)
+@click.argument("ref")
+@click.option(
+    "--script", "form", flag_value="script",
+    help="A plain shell script that rebuilds by hand, with git, DVC and uv.",
+)  # fmt: skip
+@click.option(
+    "--pylock", "form", flag_value="pylock",
+    help="The environment as pylock.toml (PEP 751), for other installers; asks the index.",
+)  # fmt: skip
+def export(ref: str, form: str | None) -> None:
+    """Print the run REF in a form that needs no mlrepro: as a script, or its environment alone."""
+    if form is None:
+        raise click.UsageError("say what is wanted: --script or --pylock")
+    if form == "pylock":
+        from mlrepro.commands.exportlock import pylock
+
+        click.echo(pylock(Path.cwd(), ref, notify=_say))
+        return
+    from mlrepro.commands.exportscript import script
+
+    found = script(ref, notify=_say)
+    for note in found.notes:
+        _say(note)
+    # Bytes: a recorded name need not be UTF-8.
+    click.echo(os.fsencode(found.text), nl=False)
+
+
+@main.command(
     "ls",
     short_help="List the recorded runs.",
     epilog=_example("mlrepro ls", "mlrepro ls --name baseline --json", codes="0 listed · 2 usage"),
