@@ -15,6 +15,7 @@ from mlrepro.capture import environment
 from mlrepro.capture.observation import Interpreter
 from mlrepro.drift import Change
 from mlrepro.errors import UsageError
+from mlrepro.facts import Environment, Package
 
 RECORD = "demo/__init__.py,sha256=abc,12\ndemo-1.0.dist-info/METADATA,sha256=def,40\n"
 
@@ -162,3 +163,54 @@ def test_another_interpreter_is_asked_for_its_facts(tmp_path):
 def test_what_is_no_python_is_refused(command):
     with pytest.raises(UsageError, match="does not answer as a Python does"):
         environment.interpreter(command)
+
+
+def package(record: str = "aa", **facts) -> Package:
+    return Package("demo", "1.0", record, **{"tag": "py3-none-any", **facts})
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        # Where the content is the same, it does not matter where it came from.
+        (package(direct="git:https://host/demo@aaa"), package(), None),
+        (package(direct="file:demo.whl", kept="md5:" + "0" * 32), package(), None),
+        (package(owner="system"), package(), None),
+        (package("", owner="system"), package(), None),
+        (
+            package(direct="git:https://host/demo@aaa"),
+            package("bb", direct="git:https://host/demo@bbb"),
+            ("source of demo 1.0", "git:https://host/demo@aaa", "git:https://host/demo@bbb"),
+        ),
+        (
+            package(),
+            package("bb", direct="file:/srv/demo.whl"),
+            ("source of demo 1.0", "an index", "file:/srv/demo.whl"),
+        ),
+        (
+            package(owner="conda"),
+            package("bb", tag="cp311-cp311-linux_x86_64"),
+            ("package demo", "1.0 (of conda)", "1.0"),
+        ),
+        (
+            package("", editable="/a", direct="worktree:" + "a" * 40),
+            package("", editable="/b", direct="worktree:" + "b" * 40 + "+changed"),
+            ("source of demo 1.0", "commit aaaaaaaaaaaa", "commit bbbbbbbbbbbb, with changes"),
+        ),
+        (package("", editable="/a", direct="worktree:"), package("", editable="/b"), None),
+        (package("", editable="."), package("", editable="/room"), None),
+        (
+            package(changed={"demo/a.py": "11", "demo/b.py": "22"}),
+            package(changed={"demo/a.py": "11", "demo/c.py": "33"}),
+            (
+                "files of demo 1.0",
+                "demo/b.py 22, demo/c.py as installed",
+                "demo/b.py as installed, demo/c.py 33",
+            ),
+        ),
+    ],
+)
+def test_what_differs_is_named_by_what_is_known_of_it(before, now, expected):
+    found = environment.changes(Environment(), [before], Environment(), [now])
+
+    assert found == ((Change(*expected),) if expected else ())
