@@ -228,6 +228,7 @@ def settle(
     opened: Mapping[str, int],
     outputs: Collection[str],
     read: Mapping[str, int] | None = None,
+    changed: Collection[str] = (),
 ) -> CodeState:
     """Complete the record after the run: what it did not use leaves it, what was edited is named.
 
@@ -245,6 +246,8 @@ def settle(
         What the run wrote; where git did not track it, it leaves the tree.
     read : mapping of str to int, optional
         As `opened`, of all that was read: settings and data too may be edited meanwhile.
+    changed : collection of str
+        What the run read and then changed, moved or deleted itself: nobody edited it.
     """
     made = set(outputs)
     dropped = {path for path in taken.untracked if path not in opened or path in made}
@@ -257,7 +260,8 @@ def settle(
     if tree != taken.tree:
         commit = git.commit_tree(repo, tree, message=_MESSAGE)
         git.update_ref(repo, PINS + taken.work, commit, None)
-    edits = _edits(repo, taken, {**(read or {}), **opened}, made | (dropped - set(opened)))
+    apart = made | set(changed) | (dropped - set(opened))
+    edits = _edits(repo, taken, {**(read or {}), **opened}, apart)
     return CodeState(
         tree=tree,
         snapshot=commit,

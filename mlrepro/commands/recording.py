@@ -34,6 +34,7 @@ from mlrepro.manifest import (
     CodeState,
     Digest,
     Environment,
+    Grade,
     Listing,
     Manifest,
     Package,
@@ -385,7 +386,14 @@ def _settle(
     named = {os.path.normpath(os.path.join(state.directory, word)) for word in state.command}
     opened.update({path: 0 for path in state.snapshot.untracked if path in named - opened.keys()})
     try:
-        return code.settle(here.repo, state.snapshot, opened=opened, outputs=made, read=read.opened)
+        return code.settle(
+            here.repo,
+            state.snapshot,
+            opened=opened,
+            outputs=made,
+            read=read.opened,
+            changed=[one.path for one in read.inputs if one.grade is Grade.BEFORE_WRITE],
+        )
     except (OSError, MlreproError) as error:
         troubles.append(f"the code's snapshot could not be completed: {storing.sentence(error)}")
         return None

@@ -168,6 +168,23 @@ def test_a_file_that_is_read_then_overwritten_keeps_the_digest_of_what_was_read(
     assert state.digest.value == hashlib.md5(b"before").hexdigest()
 
 
+def test_what_the_run_itself_moves_and_deletes_is_no_edit(project):
+    for name in ("gone.txt", "before.txt"):
+        project.write(name, "1")
+    project.write(
+        "train.py",
+        "import os\n"
+        "open('gone.txt').read(); os.remove('gone.txt')\n"
+        "open('before.txt').read(); os.rename('before.txt', 'after.txt')\n",
+    )
+    project.commit()
+
+    done = project.mlrepro("run", "python", "train.py")
+
+    assert last(project).code.edits == ()
+    assert "edited" not in done.stderr
+
+
 def test_code_edited_while_it_ran_is_named(project):
     project.write("other.py", "x = 1")
     script = (
