@@ -255,6 +255,13 @@ static void take(struct facts *facts, const struct stat *found) {
 
 static int starts(const char *text, const char *with) { return !strncmp(text, with, strlen(with)); }
 
+/* Whether a folder's name ends with a version, as python3.13t does, and python3_data does not. */
+static int is_version(const char *text) {
+    size_t length = strspn(text, "0123456789.");
+    const char *end = text + length + strspn(text + length, "dmtu");
+    return length && (!*end || *end == '/');
+}
+
 /* Whether a path belongs to the system, an interpreter or mlrepro itself. */
 static int is_foreign(const char *path) {
     if (path[0] != '/') return 0;
@@ -267,10 +274,10 @@ static int is_foreign(const char *path) {
     for (; lib; lib = strstr(lib + 1, "/lib")) {
         const char *rest = lib + 4;
         if (starts(rest, "64")) rest += 2;
-        if (starts(rest, "/python") && rest[7] >= '0' && rest[7] <= '9') return 1;
-        if (starts(rest, "/pypy") && rest[5] >= '0' && rest[5] <= '9') return 1;
+        if (starts(rest, "/python") && is_version(rest + 7)) return 1;
+        if (starts(rest, "/pypy") && is_version(rest + 5)) return 1;
     }
-    return strstr(path, "/dist-packages/") != NULL;
+    return 0;
 }
 
 /* Write a number and its end; return the place of the end. printf takes 2 kB of a small stack. */
@@ -363,27 +370,29 @@ static int has_room(int target, int64_t size) {
 /* Whether a process has record locks on a file. They end when one that holds them closes any
  * descriptor of that file, so ours would end the program's. */
 static APART int is_locked(const struct facts *facts) {
-    char text[512], number[32];
+    char spare[256], number[32] = ":";
+    struct room text = enter(spare, sizeof spare);
     size_t filled = 0;
     int found = 0, file = raw_open("/proc/locks", O_RDONLY);
-    snprintf(number, sizeof number, ":%llu ", (unsigned long long)facts->ino);
+    strcpy(write_number(number + 1, (uint64_t)facts->ino), " ");
     while (file >= 0 && !found) {
-        long got = raw(SYS_read, file, text + filled, sizeof text - 1 - filled, 0);
+        long got = raw(SYS_read, file, text.text + filled, text.size - 1 - filled, 0);
         if (got == -EINTR) continue;
         if (got <= 0) break;
         filled += (size_t)got;
-        text[filled] = 0;
-        char *line = text, *end;
+        text.text[filled] = 0;
+        char *line = text.text, *end;
         while ((end = strchr(line, '\n'))) {
             *end = 0;
             if (strstr(line, "POSIX") && strstr(line, number)) found = 1;
             line = end + 1;
         }
-        filled -= (size_t)(line - text);
-        if (filled >= sizeof text - 1) filled = 0;
-        memmove(text, line, filled);
+        filled -= (size_t)(line - text.text);
+        if (filled >= text.size - 1) filled = 0;
+        memmove(text.text, line, filled);
     }
     if (file >= 0) raw_close(file);
+    leave(text);
     return found;
 }
 

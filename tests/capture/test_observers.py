@@ -203,6 +203,18 @@ def test_reads_by_absolute_path_are_told_apart(root, by):
 
 
 @every
+@pytest.mark.parametrize("folder", ["lib/python3_set", "dist-packages"])
+def test_data_in_a_folder_named_like_an_interpreters_is_an_input(root, by, folder):
+    data = root / folder / "a.csv"
+    data.parent.mkdir(parents=True)
+    data.write_text("1")
+
+    seen = observe_script(root, f"open({str(data)!r})", name=by)
+
+    assert f"{folder}/a.csv" in reads(seen)
+
+
+@every
 def test_data_that_was_put_into_memory_for_speed_is_an_input(root, by):
     with tempfile.NamedTemporaryFile(dir="/dev/shm") as data:
         data.write(b"1")
