@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from mlrepro.capture import distributions, environment
 from mlrepro.facts import Package
 from tests.capture.installing import install, python_with
 from tests.cleanroom import wheels
+from tests.probe.watching import interpreters
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SHA = "ab" * 32
@@ -274,15 +274,14 @@ def test_a_damaged_memory_is_forgotten(tmp_path, text):
 # --- real installations
 
 
-def older_python() -> str:
+def older_python() -> Path:
     """Another Python of this machine, or else the tests' own."""
-    found = sorted(Path(sys.base_prefix).parent.glob("3.[89].*/bin/python"))
-    return str(found[0]) if found else sys.executable
+    return Path(interpreters()[:2][-1])
 
 
 def test_a_wheel_that_was_really_installed_has_the_record_of_its_file(tmp_path, home):
     built = wheels.numlib(tmp_path / "wheels", "1.0")
-    prefix = wheels.made(tmp_path / "env", links=built.parent, python=Path(older_python()))
+    prefix = wheels.made(tmp_path / "env", links=built.parent, python=older_python())
     wheels.install(prefix, str(built), links=built.parent)
     wheel = next(built.parent.glob("*.whl"))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from mlrepro.capture import distributions, environment, recordcheck
 from tests.capture.installing import edit, install, python_with, row
 from tests.cleanroom import wheels
+from tests.probe.watching import interpreters
 
 FILES = {"demo/__init__.py": "x = 1\n", "demo/basic.py": "y = 1\n", "demo/data.csv": "1,2\n"}
 
@@ -222,8 +222,8 @@ def test_an_edited_environment_is_another_one_and_the_difference_is_named(tmp_pa
 
 
 def older_python() -> Path:
-    found = sorted(Path(sys.base_prefix).parent.glob("3.[89].*/bin/python"))
-    return found[0] if found else Path(sys.executable)
+    """Another Python of this machine, or else the tests' own."""
+    return Path(interpreters()[:2][-1])
 
 
 @pytest.fixture(scope="module")
