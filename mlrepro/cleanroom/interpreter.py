@@ -226,11 +226,16 @@ def inner_binds(
     if not inner or not shown:
         return {}
     link = paths.resolve_inside(room.root, inner)
-    if os.path.lexists(link):
+    # Empty where the room was just shown on trial over a project in which mlrepro itself lies.
+    if os.path.lexists(link) and not _is_empty(link):
         return {}
-    link.mkdir(parents=True)
+    link.mkdir(parents=True, exist_ok=True)
     tops = [str(room.root), *(place for place, source in shown.items() if source == room.root)]
     return {os.path.join(top, inner): _folder(chosen) for top in tops}
+
+
+def _is_empty(link: Path) -> bool:
+    return link.is_dir() and not link.is_symlink() and not any(link.iterdir())
 
 
 def folders(chosen: Chosen) -> tuple[Path, ...]:

@@ -18,8 +18,10 @@ from typing import Any
 
 from mlrepro import paths
 from mlrepro.cleanroom.room import Room
+from mlrepro.errors import UvMissingError
 from mlrepro.locks import Lock
 from mlrepro.manifest import Package
+from mlrepro.stores import uv
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -81,6 +83,9 @@ def put(lock: Lock, room: Room, *, prefix: Path) -> Layer:
             _write(programs / name, _console(prefix, module, function))
     for name in _RUNNERS:
         _write(programs / name, _RUNNER.format(name=name, here=shlex.quote(str(programs))))
+    # That of mlrepro's own environment is on nobody's PATH.
+    with contextlib.suppress(UvMissingError, FileExistsError):
+        (programs / "uv").symlink_to(uv.find())
     packages = tuple(Package(one.name, one.version, editable=str(room.root)) for one in own)
     return Layer(tuple(dict.fromkeys(modules)), metadata if own else None, programs, packages)
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
+import shutil
 import subprocess
+import sysconfig
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import mlrepro
 from mlrepro.capture import environment
 from mlrepro.locks import Lock, Requirement
 from mlrepro.stores import uv
@@ -57,7 +61,9 @@ def numlib(folder: Path, version: str) -> Path:
         "    with open('model.json', 'w') as file:\n"
         "        file.write('[%r]' % weight(3))\n"
     )
-    return wheel(folder, "numlib", version, {"numlib.py": code}, scripts={"train-it": "numlib:main"})
+    return wheel(
+        folder, "numlib", version, {"numlib.py": code}, scripts={"train-it": "numlib:main"}
+    )
 
 
 def made(target: Path, *requirements: str, links: Path, python: Path) -> Path:
@@ -76,6 +82,39 @@ def install(target: Path, *requirements: str, links: Path) -> None:
          "--python", target / "bin/python", *requirements],
         check=True,
     )  # fmt: skip
+
+
+def develop(
+    target: Path, name: str, version: str, source: Path, scripts: Mapping[str, str]
+) -> None:
+    """Install a package of a project as `pip install --editable` does."""
+    folder = packages_of(target)
+    info = folder / f"{name}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (info / "RECORD").write_text("")
+    url = {"url": f"file://{source.parent}", "dir_info": {"editable": True}}
+    (info / "direct_url.json").write_text(json.dumps(url))
+    (folder / f"__editable__.{name}.pth").write_text(f"{source}\n")
+    for script, place in scripts.items():
+        module, _, function = place.partition(":")
+        path = target / "bin" / script
+        path.write_text(f"#!{target}/bin/python\nfrom {module} import {function}\n{function}()\n")
+        path.chmod(0o755)
+
+
+def with_mlrepro(target: Path) -> str:
+    """Put a copy of mlrepro into an environment; return what starts it with what it needs."""
+    folder = packages_of(target)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(mlrepro.__file__).parent, folder / "mlrepro", ignore=ignored)
+    needed = sysconfig.get_path("purelib")
+    return f"import sys; sys.path.append({needed!r}); from mlrepro.cli import entry; entry()"
+
+
+def packages_of(target: Path) -> Path:
+    """Return an environment's folder of packages."""
+    return next(target.glob("lib/python3*/site-packages"))
 
 
 def lock_of(prefix: Path, links: Path, *more: Requirement) -> Lock:

@@ -16,6 +16,21 @@ from mlrepro.stores import git, ledgerlocks
 from tests.cleanroom import wheels
 
 TRAIN = "import json, numlib\njson.dump([numlib.weight(n) for n in range(9)], open('model.json', 'w'))\n"
+OWN = """
+import importlib.metadata, json, numlib, own
+
+def main():
+    version = importlib.metadata.version("own")
+    json.dump([numlib.weight(own.FACTOR), version], open("model.json", "w"))
+"""
+WITHOUT_UV = """
+import mlrepro.errors, mlrepro.stores.uv
+def find():
+    raise mlrepro.errors.UvMissingError("uv is not installed")
+mlrepro.stores.uv.find = find
+from mlrepro.cli import entry
+entry()
+"""
 BASE = Path(os.path.realpath(sys.executable))
 namespaces = pytest.mark.skipif(not mounts.available(), reason="no user namespaces here")
 
@@ -42,9 +57,7 @@ class Machine:
 
     def rebuild(self, *arguments: str, ref: str = "last"):
         """Rebuild in the other's environment; return the exit code, and the report or why not."""
-        done = self.project.mlrepro(
-            "rebuild", "--json", *arguments, ref, env=active_in(self.other)
-        )
+        done = self.project.mlrepro("rebuild", "--json", *arguments, ref, env=active_in(self.other))
         return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
 
 
@@ -66,7 +79,7 @@ def shelf(tmp_path_factory) -> tuple[Path, Path, Path]:
 
 @pytest.fixture
 def machine(project, shelf, monkeypatch) -> Machine:
-    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("UV_FIND_LINKS", str(shelf[0]))
     monkeypatch.delenv("VIRTUAL_ENV", raising=False)
     project.write("train.py", TRAIN)
@@ -119,6 +132,82 @@ def test_a_console_script_of_a_package_is_the_recorded_one(machine):
     identical(machine)
 
 
+def test_a_package_of_the_project_is_imported_from_the_room_and_not_from_the_working_tree(
+    machine, tmp_path
+):
+    project = machine.project
+    project.write("pyproject.toml", '[project]\nname = "own"\nversion = "0.3"\n'
+                  '[project.scripts]\ntrain-own = "own.train:main"\n')  # fmt: skip
+    project.write("src/own/__init__.py", "FACTOR = 2\n")
+    project.write("src/own/train.py", OWN)
+    ann = wheels.made(tmp_path / "ann", "numlib==1.0", links=machine.links, python=BASE)
+    wheels.develop(ann, "own", "0.3", project.root / "src", {"train-own": "own.train:main"})
+    machine.run("train-own", env=ann)
+    machine.lock(Requirement("own", "0.3", source="project:."), prefix=ann)
+    project.write("src/own/__init__.py", "FACTOR = 3\n")
+
+    report = identical(machine)
+
+    assert report["environment"] == []
+
+
+def test_a_package_that_no_index_has_any_more_is_one_sentence(machine):
+    machine.run("python", "train.py")
+    machine.lock(Requirement("numlib", "1.5", unhashed="not on the index"))
+
+    code, report = machine.rebuild()
+
+    assert (code, report["verdict"]) == (1, "drifted")
+    assert "numlib 1.5 (not on the index) is not to be had here" in report["notes"][0]
+    assert "the active one" in report["environment_used"]
+
+
+def test_without_a_lock_the_active_environment_is_used_and_that_is_said(machine):
+    machine.run("python", "train.py")
+
+    code, report = machine.rebuild()
+
+    assert code == 1
+    assert "its lock is not in the ledger" in report["notes"][0]
+
+
+def test_without_uv_the_active_environment_is_used_and_that_is_said(machine):
+    machine.run("python", "train.py")
+    machine.lock()
+    done = machine.project.call(
+        sys.executable,
+        "-c",
+        WITHOUT_UV,
+        "rebuild",
+        "last",
+        env=active_in(machine.other),
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "not trained in the recorded environment" in done.stdout
+    assert "uv is not installed" in done.stdout
+
+
+def test_a_mlrepro_inside_the_recorded_environment_brings_none_of_its_packages(machine):
+    root = machine.project.root
+    own = wheels.made(root / ".venv", "numlib==1.0", links=machine.links, python=BASE)
+    start = wheels.with_mlrepro(own)
+    machine.project.write(".gitignore", ".venv\n")
+    machine.project.write("Makefile", "all:\n\t@.venv/bin/python train.py\n")
+    machine.project.commit("training")
+    machine.project.call(own / "bin/python", "-c", start, "run", "make", env=active_in(own))
+    machine.lock(prefix=own)
+    wheels.install(own, "numlib==2.0", links=machine.links)
+
+    again = ("rebuild", "last")
+    done = machine.project.call(own / "bin/python", "-c", start, *again, env=active_in(own))
+
+    assert "verdict: identical" in done.stdout
+    assert "made from its lock" in done.stdout
+    assert "native" in machine.project.mlrepro("show", "last").stdout
+
+
 @namespaces
 def test_a_makefile_that_names_the_environment_by_its_path_reaches_the_recorded_one(
     machine, tmp_path
@@ -145,14 +234,20 @@ def test_an_environment_inside_the_project_becomes_the_recorded_one(machine, way
     identical(machine)
 
 
-@pytest.mark.parametrize("runner", ["conda run -n ml", "/opt/conda/bin/conda run -p /x", "uv run"])
-def test_a_runner_of_commands_reaches_the_recorded_environment(machine, runner, monkeypatch):
-    conda = "#!/bin/sh\nshift 3\nexec \"$@\"\n"
-    for name in ("conda",):
-        path = machine.project.write(f"../tools/{name}", conda)
-        path.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{machine.ann}/bin{os.pathsep}{path.parent}:{os.environ['PATH']}")
-    pytest.skip("TODO")
+@pytest.mark.parametrize("runner", ["conda run -n ml --no-capture-output", "uv run"])
+def test_a_runner_of_commands_reaches_the_recorded_environment(machine, runner, tmp_path):
+    for name, skipped in (("conda", 4), ("uv", 1)):
+        tool = tmp_path / "tools" / name
+        tool.parent.mkdir(exist_ok=True)
+        tool.write_text(f'#!/bin/sh\nshift {skipped}\nPATH={machine.ann}/bin:$PATH exec "$@"\n')
+        tool.chmod(0o755)
+    machine.project.write("run.sh", f"#!/bin/sh\n{runner} python train.py\n").chmod(0o755)
+    path = f"{tool.parent}:{machine.ann}/bin:{os.environ['PATH']}"
+    machine.project.commit("training")
+    machine.project.mlrepro("run", "./run.sh", check=True, env={"PATH": path})
+    machine.lock()
+
+    identical(machine)
 
 
 def test_the_second_rebuild_makes_nothing(machine, monkeypatch):
