@@ -46,7 +46,7 @@ class Locker:
     _known: Digest | None = None
     _asked: Asked | None = None
     _env: Environment | None = None
-    _patience: float = _PATIENCE
+    _patience: float = field(default_factory=lambda: _PATIENCE)
     _over: threading.Event = field(default_factory=threading.Event)
     _given_up: threading.Event = field(default_factory=threading.Event)
     _process: subprocess.Popen[str] | None = None
@@ -116,7 +116,8 @@ class Locker:
         if tried == "unreached":
             self._known = env.fingerprint
             return
-        self._patience = 0.0 if tried else _PATIENCE
+        if tried:
+            self._patience = 0.0
         self._env = env
         self._asked = locking.ask(env, found, root=root, background=True, started=self._hold)
 

@@ -183,7 +183,9 @@ def test_packages_come_from_a_folder_where_no_index_has_them(index, tmp_path):
 
 def test_an_interpreter_is_found_by_its_exact_version_and_the_nearest_otherwise(home, monkeypatch):
     program = uv.find()
-    monkeypatch.setenv("PATH", str(BASE.parent))  # another machine's many would each be asked
+    # A machine's many interpreters would each be asked.
+    monkeypatch.setenv("PATH", str(BASE.parent))
+    monkeypatch.delenv("PYENV_ROOT", raising=False)
 
     assert uv.python(program, PYTHON).parent == BASE.parent
     assert uv.python(program, "3.11.99") is None
