@@ -117,15 +117,18 @@ def packages_of(target: Path) -> Path:
     return next(target.glob("lib/python3*/site-packages"))
 
 
+def hashes(links: Path, name: str, version: str) -> tuple[str, ...]:
+    """Return the hashes of the wheels of a version."""
+    found = links.glob(f"{name}-{version}-*.whl")
+    return tuple(f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}" for path in found)
+
+
 def lock_of(prefix: Path, links: Path, *more: Requirement) -> Lock:
     """Return the lock of an environment whose wheels lie in a folder."""
     asked = environment.interpreter(str(prefix / "bin/python"), variables={"PATH": os.defpath})
     known, packages = environment.fingerprint(asked)
-    found = {}
-    for one in packages:
-        hashes = [hashlib.sha256(path.read_bytes()).hexdigest()
-                  for path in links.glob(f"{one.name}-{one.version}-*.whl")]  # fmt: skip
-        found[one.name] = Requirement(one.name, one.version, tuple(f"sha256:{h}" for h in hashes))
+    found = {one.name: Requirement(one.name, one.version, hashes(links, one.name, one.version))
+             for one in packages}  # fmt: skip
     found.update({one.name: one for one in more})
     assert known.fingerprint is not None
     return Lock(known.fingerprint, known.python, "cpython", tuple(found.values()))
