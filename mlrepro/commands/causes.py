@@ -65,7 +65,12 @@ def scores(a: Side, b: Side) -> tuple[Change, ...]:
     if not a.fits or a.count != b.count or [f.call for f in a.fits] != [f.call for f in b.fits]:
         return ()
     pairs = zip(_titles(a), a.fits, b.fits, strict=True)
-    return tuple(change for title, x, y in pairs for change in _unequal(title, x.scores, y.scores))
+    return tuple(
+        change
+        for title, x, y in pairs
+        if _is_brief(x) == _is_brief(y)
+        for change in _unequal(title, x.scores, y.scores)
+    )
 
 
 def suspects(a: Side, b: Side, record: Manifest) -> tuple[str, ...]:
@@ -129,6 +134,12 @@ def _of_fit(title: str, a: Fit, b: Fit) -> Iterator[Change]:
     if a.call != b.call:
         yield Change(title.partition(",")[0], a.call, b.call)
         return
+    if _is_brief(a) != _is_brief(b):  # what one of them does not tell is no difference
+        if a.rounds and b.rounds:
+            yield from _unequal(title, _of_rounds(a.rounds), _of_rounds(b.rounds))
+        if a.params and b.params:
+            yield from _unequal(title, plain.dump(a.params), plain.dump(b.params))
+        return
     yield from _unequal(title, _of_rounds(a.rounds), _of_rounds(b.rounds))
     facts = (
         ("threads", str(a.threads or "not known"), str(b.threads or "not known")),
@@ -140,6 +151,11 @@ def _of_fit(title: str, a: Fit, b: Fit) -> Iterator[Change]:
     )
     yield from (Change(f"{title}: {what}", x, y) for what, x, y in facts if x != y)
     yield from _unequal(title, plain.dump(a.params), plain.dump(b.params))
+
+
+def _is_brief(fit: Fit) -> bool:
+    """Whether a fit late among many was told in short; a slow one is told in full."""
+    return fit.threads is None and not fit.data
 
 
 def _of_rounds(rounds: Rounds | None) -> dict[str, Any]:

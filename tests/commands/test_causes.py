@@ -55,6 +55,16 @@ def test_what_a_fit_did_otherwise_is_named(changes, expected) -> None:
     ]
 
 
+def test_what_a_fit_that_was_told_in_short_does_not_say_is_no_difference() -> None:
+    full = with_fit(data=("X: ndarray 9 × 2 float64",), inside={"fit": 3})
+    short = with_fit(threads=None, scores={}, ignored=(), params={})
+    other = with_fit(threads=None, scores={}, params={"num_leaves": 9, "seed": 1})
+
+    assert causes.changes(full, short) == causes.changes(short, full) == ()
+    assert causes.scores(full, short) == ()
+    assert [c.what for c in causes.changes(full, other)] == ["lightgbm.train: num_leaves"]
+
+
 def test_of_several_fits_each_has_its_place() -> None:
     other = replace(FIT, threads=1)
     three = replace(SIDE, fits=(FIT, FIT, FIT), count=3)
