@@ -399,7 +399,7 @@ def _hex(digest: Digest) -> str:
 
 def _q(value: str) -> str:
     """Quote a value for the shell; control characters are written out, so that none can hide."""
-    if all(c.isprintable() or c in _LAYOUT or "\udc80" <= c <= "\udcff" for c in value):
+    if all(c.isprintable() or c in _LAYOUT for c in value):
         return shlex.quote(value)
     if "\0" in value or value.endswith("\n"):
         raise ManifestError(f"a value that no script can hold: {value!r:.80}")

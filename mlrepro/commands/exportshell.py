@@ -94,6 +94,7 @@ OBJECTS = """
 cache=$(cd -- "$clone" && dvc cache dir 2>/dev/null) || cache=
 [ -n "$cache" ] || cache=$clone/.dvc/cache
 [ -d "$cache" ] || [ ! -d "$clone/.mlrepro/cache" ] || cache=$clone/.mlrepro/cache
+store=  # the name of DVC's default remote, asked for when it is needed
 
 take() {  # take MD5 PATH: puts an object at a path (in the project, if relative), and checks it
     case $2 in /*) target=$2 ;; *) target=$project/$2 ;; esac
@@ -107,10 +108,10 @@ take() {  # take MD5 PATH: puts an object at a path (in the project, if relative
     done
     for place in mlrepro/files/md5 files/md5; do
         if [ ! -f "$target" ]; then
-            (
-                cd -- "$clone"
-                dvc get-url --quiet "remote://$(dvc config core.remote)/$place/$object" "$target"
-            ) >/dev/null 2>&1 || true
+            [ -n "$store" ] ||
+                store=$(cd -- "$clone" && dvc config core.remote 2>/dev/null) || break
+            (cd -- "$clone" && dvc get-url --quiet "remote://$store/$place/$object" "$target") \
+                >/dev/null 2>&1 || true
         fi
     done
     has "$1" "$target" || stop "not to be had: $(readable "$2") (md5 $1)"
