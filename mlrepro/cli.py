@@ -356,8 +356,7 @@ def export(ref: str, form: str | None) -> None:
     found = script(ref, notify=_say)
     for note in found.notes:
         _say(note)
-    # Bytes: a recorded name need not be UTF-8.
-    click.echo(os.fsencode(found.text), nl=False)
+    click.echo(found.text.encode(), nl=False)  # in UTF-8, whatever the terminal speaks
 
 
 @main.command(
