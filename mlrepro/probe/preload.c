@@ -32,6 +32,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -1416,7 +1417,10 @@ static APART void map_log(const char *folder) {
         return;
     }
     long mapped = -1;
-    if (raw_stat(file, "", &found, AT_EMPTY_PATH) == 0 && found.st_size > 65536)
+    struct rlimit64 most = {RLIM64_INFINITY, RLIM64_INFINITY};
+    raw(SYS_prlimit64, 0, RLIMIT_AS, NULL, &most); /* what the log took, the program would lack */
+    if (raw_stat(file, "", &found, AT_EMPTY_PATH) == 0 && found.st_size > 65536 &&
+        (most.rlim_cur == RLIM64_INFINITY || (uint64_t)found.st_size <= most.rlim_cur / 16))
         mapped = raw6(SYS_mmap, 0, found.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     raw_close(file);
     if (mapped < 0 && mapped > -4096) {

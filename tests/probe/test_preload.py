@@ -604,6 +604,21 @@ def test_a_full_log_counts_what_is_lost_and_harms_nobody(bench):
     assert bench.noted().whole.lost >= 20
 
 
+@pytest.mark.parametrize("number", [0, 1, 2**63, 2**64 - 8])
+def test_a_log_that_is_spoilt_while_it_is_written_harms_nobody(bench, number):
+    bench.write("old")
+    program = (
+        f"import os, struct; file = open({str(bench.log / native.NAME)!r}, 'r+b'); "
+        f"file.seek(8); file.write(struct.pack('<II5Q', 1, 4096, *[{number}] * 5)); file.flush(); "
+        "[open(name).close() for name in ['old'] * 3]; os.rename('old', 'new'); print('fine')"
+    )
+
+    done = bench.run(sys.executable, "-I", "-S", "-c", program)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "fine\n", "")
+    assert bench.noted().whole.damaged
+
+
 @pytest.mark.parametrize("harm", ["no folder", "no file", "empty", "foreign", "cut off"])
 def test_a_log_that_is_not_there_costs_one_line(bench, harm):
     if harm != "no folder":
@@ -626,6 +641,16 @@ def test_a_log_that_is_not_there_costs_one_line(bench, harm):
     assert (done.returncode, done.stdout) == (4, "fine\nagain\n")
     assert len(done.stderr.splitlines()) == 1
     assert "log" in done.stderr
+
+
+def test_the_log_takes_no_memory_of_a_program_that_has_a_limit(bench):
+    bench.run("true")
+    limit = 3 * (bench.log / native.NAME).stat().st_size // 1024
+
+    done = bench.run("sh", "-c", f"ulimit -v {limit}; {bench.toolbox} say fine")
+
+    assert (done.returncode, done.stdout) == (0, "fine\n")
+    assert done.stderr.count("cannot be mapped") == 1
 
 
 def test_without_a_log_variable_nothing_happens(bench):
@@ -717,6 +742,69 @@ def test_what_the_user_preloads_himself_stays(bench):
 
     assert done.stdout == "own\n"
     assert bench.noted().files() == ["r old"]
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_users_own_getenv_answers_as_ever(bench, first):
+    own = bench.compiled(
+        "own.so",
+        "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <string.h>\n"
+        "char *getenv(const char *name) { char *(*next)(const char *) = "
+        '(char *(*)(const char *))dlsym(RTLD_NEXT, "getenv");'
+        'return strcmp(name, "MODEL_SEED") ? next(name) : "own"; }',
+        "-shared",
+        "-fPIC",
+        "-ldl",
+    )
+    command = (bench.toolbox, "getenv", "MODEL_SEED")
+    if first:
+        inner = f'LD_PRELOAD="{own}:$LD_PRELOAD" exec "$@"'
+        done = bench.run("sh", "-c", inner, "sh", *command)
+    else:
+        done = bench.run(*command, LD_PRELOAD=own)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "own\n", "")
+
+
+def test_a_handler_on_a_small_stack_has_as_much_of_it_as_ever(bench):
+    program = bench.compiled("small", SMALL_STACK)
+    bench.write("old")
+
+    used = int(subprocess.run([program], cwd=bench.place, capture_output=True).stdout)
+    watched = bench.run(program)
+
+    assert int(watched.stdout) < used + 1500
+    assert bench.noted().files() == ["r old", "k old", "a old"]
+
+
+SMALL_STACK = """
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+static char stack[65536];
+static int here;
+static void handler(int number) {
+    (void)number;
+    close(open("old", O_RDONLY));
+    close(openat(here, "old", O_WRONLY | O_APPEND));
+}
+int main(void) {
+    stack_t other = {.ss_sp = stack, .ss_size = sizeof stack};
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_ONSTACK};
+    size_t free = 0;
+    here = open(".", O_RDONLY | O_DIRECTORY);
+    memset(stack, 0x55, sizeof stack);
+    sigaltstack(&other, NULL);
+    sigaction(SIGUSR1, &action, NULL);
+    raise(SIGUSR1);
+    while (free < sizeof stack && stack[free] == 0x55) free++;
+    printf("%zu\\n", sizeof stack - free);
+    return 0;
+}
+"""
 
 
 def test_the_library_stands_before_the_users_own_and_only_once():
