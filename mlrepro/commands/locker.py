@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import threading
 import time
@@ -14,7 +16,6 @@ from mlrepro import paths
 from mlrepro.capture import environment, locking
 from mlrepro.capture import work as works
 from mlrepro.capture.locking import Asked
-from mlrepro.commands import packages
 from mlrepro.errors import MlreproError
 from mlrepro.manifest import Digest, Environment, Manifest
 from mlrepro.stores import ledgerlocks
@@ -27,6 +28,7 @@ _LONGEST_PAUSE = 5.0
 _AGAIN = 3600.0
 """Seconds after which an index that was not reached is asked again."""
 _MOST = 50
+_BECAME = "became "
 
 
 @dataclass
@@ -74,10 +76,14 @@ class Locker:
         env = record.environment
         if self._known and self._known == env.fingerprint:
             return
+        if self._env and self._env.fingerprint != env.fingerprint:
+            _note(self.here.root, self._env, f"{_BECAME}{env.fingerprint}")
         if self._asked is None:
-            if self._env and self._thread.is_alive():
-                _note(self.here.root, self._env, "unfinished")
+            if self._thread.is_alive():
+                _note(self.here.root, env, "unfinished")
             return
+        from mlrepro.commands import packages  # noqa: PLC0415  25 ms, for a new lock alone
+
         found = packages.recorded(self.here, record, notify=lambda _sentence: None)
         if not found or not env.fingerprint or ledgerlocks.has(self.here.repo, env.fingerprint):
             return
@@ -90,15 +96,15 @@ class Locker:
     def _give_up(self) -> None:
         self._given_up.set()
         if self._process and self._process.poll() is None:
-            self._process.kill()
+            _kill(self._process)
 
     def _guarded(self) -> None:
         with suppress(Exception):  # the lock can be made later: `mlrepro lock`
             self._work()
 
     def _work(self) -> None:
-        repo, root = self.here.repo, self.here.root
-        if repo is None or not locking.is_wanted(root):
+        root = self.here.root
+        if not locking.is_wanted(root):
             return
         interpreter = locking.first_interpreter(self.log)
         pause = _PAUSE
@@ -108,23 +114,33 @@ class Locker:
         if interpreter is None:
             return
         cache = root / works.FOLDER / "distributions.json"
-        env, found = environment.fingerprint(interpreter, cache=cache, root=root)
-        if not env.fingerprint or ledgerlocks.has(repo, env.fingerprint):
-            self._known = env.fingerprint
-            return
-        tried = _tried(root).get(env.fingerprint.value)
-        if tried == "unreached":
-            self._known = env.fingerprint
-            return
-        if tried:
-            self._patience = 0.0
+        # What the run will have used is not known yet; it seldom makes another fingerprint.
+        env, found = environment.fingerprint(interpreter, cache=cache, root=root, used=())
         self._env = env
+        tried = _tried(root)
+        how = tried.get(str(env.fingerprint), "")
+        expected = how.removeprefix(_BECAME) if how.startswith(_BECAME) else str(env.fingerprint)
+        if self._is_there(expected) or tried.get(expected) == "unreached":
+            self._known = Digest.parse(expected)
+            return
+        if expected in tried:
+            self._patience = 0.0
         self._asked = locking.ask(env, found, root=root, background=True, started=self._hold)
+
+    def _is_there(self, expected: str) -> bool:
+        repo = self.here.repo
+        return repo is not None and ledgerlocks.has(repo, Digest.parse(expected))
 
     def _hold(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         if self._given_up.is_set():
-            process.kill()
+            _kill(process)
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """End uv and what it builds with; both are in a session of their own."""
+    with suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def begin(here: Place, log: Path) -> Locker | None:
@@ -152,10 +168,8 @@ def _tried(root: Path) -> dict[str, str]:
 
 def _note(root: Path, env: Environment, how: str) -> None:
     """Remember an attempt that came to nothing, so that the next run does not wait for it."""
-    if env.fingerprint is None:
-        return
     now = time.time()
     notes = {name: [now, known] for name, known in list(_tried(root).items())[-_MOST:]}
-    notes[env.fingerprint.value] = [now, how]
+    notes[str(env.fingerprint)] = [now, how]
     with suppress(OSError):
         paths.write_beside(_file(root), json.dumps(notes))
