@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-BENCHMARKS = ("startup", "observer", "overhead", "hook", "storing", "ledger")
+BENCHMARKS = ("startup", "observer", "overhead", "hook", "storing", "ledger", "environment")
 
 
 def main() -> None:
