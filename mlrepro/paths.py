@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, BinaryIO
 
 from mlrepro.errors import ManifestError
 
@@ -101,3 +103,25 @@ def resolve_inside(root: Path, path: str) -> Path:
 def decoded(path: bytes | str) -> str:
     """Return a file name as text; bytes that are no UTF-8 travel as surrogate escapes."""
     return os.fsdecode(path)
+
+
+def content(path: Path) -> bytes:
+    """Return what a file holds that others could replace: a pipe in its place would never answer.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, or is no regular file.
+    """
+    with open_regular(path) as file:
+        return file.read()
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading; raises `OSError` where it is none, and follows no link."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a regular file", str(path))

@@ -238,7 +238,8 @@ def parents(inputs: Iterable[Input], known: Known, stores: Stores) -> tuple[Pare
     def made(one: Input) -> tuple[str, str] | None:
         if str(one.digest) in known.ledger:
             return known.ledger[str(one.digest)]
-        for folder in map(str, PurePosixPath(one.path).parents):
+        # A path's parents take longer than all the rest.
+        for folder in map(str, PurePosixPath(one.path).parents if folders else ()):
             for digest, run in reversed(folders.get(folder, ())):
                 if members.digest(digest, one.path[len(folder) + 1 :]) == one.digest:
                     return run
@@ -258,9 +259,11 @@ def shown(inputs: Sequence[Input]) -> tuple[Input, ...]:
 
 def name_of(root: Path, path: str) -> str:
     """Return a path relative to the project, or as it is where it lies outside."""
-    for candidate in (os.path.normpath(path), os.path.realpath(path)):
-        if candidate.startswith(f"{root}/"):
-            return candidate[len(str(root)) + 1 :]
+    start = f"{root}/"
+    for plain in (os.path.normpath, os.path.realpath):
+        candidate = plain(path)
+        if candidate.startswith(start):
+            return candidate[len(start) :]
     return path
 
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlrepro import paths
 from mlrepro.capture.records import Record
 from mlrepro.probe import native
 
@@ -57,7 +58,7 @@ def read(folder: Path) -> NativeLog:
     It was writable to every process of the run, so nothing in it is taken on trust.
     """
     try:
-        with (folder / native.NAME).open("rb") as file:
+        with paths.open_regular(folder / native.NAME) as file:
             head = file.read(native.HEADER_SIZE)
             shape = _shape(head)
             if shape is None:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlrepro import paths
+
 _NAME = re.compile(r"^(\d+)-\d+(\.lost)?\.log$")
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _MEANING = {b"n": b"\n", b"t": b"\t", b"\\": b"\\"}
@@ -42,8 +44,13 @@ def read(folder: Path) -> Log:
         match = _NAME.match(path.name)
         assert match is not None  # noqa: S101  `_files` chose them by it
         damaged += match[2] is not None
-        last = max(last, path.stat().st_mtime_ns)
-        for line in path.read_bytes().split(b"\n"):
+        try:
+            last = max(last, path.lstat().st_mtime_ns)
+            lines = paths.content(path).split(b"\n")
+        except OSError:
+            damaged += 1
+            continue
+        for line in lines:
             record = _record(line, int(match[1]))
             if record is not None:
                 records.append(record)
@@ -55,7 +62,7 @@ def read(folder: Path) -> Log:
 def _files(folder: Path) -> Iterable[Path]:
     try:
         return sorted(path for path in folder.iterdir() if _NAME.match(path.name))
-    except FileNotFoundError:
+    except OSError:
         return ()
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlrepro import paths
 from mlrepro.capture import scan
 
 _STATE = "watch.json"
@@ -92,7 +93,7 @@ class Watching:
     def load(cls, log: Path, root: Path) -> Watching:
         """Read what `begin` wrote; what cannot be read is not known."""
         try:
-            state = json.loads((log / _STATE).read_text())
+            state = json.loads(paths.content(log / _STATE))
             return cls(
                 log=log,
                 root=root,

@@ -101,7 +101,7 @@ class Work:
     @property
     def lasts(self) -> bool:
         """Whether another command will find it."""
-        return self.folder.parent.parent.name == FOLDER
+        return self.folder.parent.parent.name == FOLDER and (self.folder / "state.json").exists()
 
     @property
     def log(self) -> Path:
@@ -136,7 +136,7 @@ class Work:
             If the run was killed before it was written.
         """
         try:
-            data: Any = json.loads((self.folder / "state.json").read_text())
+            data: Any = json.loads(paths.content(self.folder / "state.json"))
         except (OSError, ValueError) as error:
             raise ManifestError(f"run {self.name[:8]} left no state") from error
         return plain.load(State, data)
@@ -150,15 +150,17 @@ class Work:
         """Return how the training ended and when that was written down; None where nobody saw."""
         file = self.folder / "ended.json"
         try:
-            return plain.load(kind, json.loads(file.read_text())), file.stat().st_mtime
+            return plain.load(kind, json.loads(paths.content(file))), file.stat().st_mtime
         except (OSError, ValueError, ManifestError):
             return None, 0.0
 
     def child_lives(self) -> bool:
         """Whether the training goes on, be it without mlrepro."""
         try:
-            pid, birth = (self.folder / "child").read_text().split()
+            pid, birth = paths.content(self.folder / "child").decode().split()
             return _birth(int(pid)) == birth != ""
+        except FileNotFoundError:  # killed before it was noted: whoever has our log is of this run
+            return _is_in_use(self.log)
         except (OSError, ValueError):
             return False
 
@@ -335,6 +337,16 @@ def _birth_without_proc(pid: int) -> str:
     except OSError:
         return ""
     return "alive"
+
+
+def _is_in_use(log: Path) -> bool:
+    """Whether a process of ours was started with this folder for its log."""
+    entry = b"MLREPRO_LOG=" + os.fsencode(log.resolve())
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if entry in (process / "environ").read_bytes().split(b"\0"):
+                return True
+    return False
 
 
 def _children(folder: Path) -> list[Path]:

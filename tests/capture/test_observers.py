@@ -570,3 +570,16 @@ def test_the_users_pythonpath_stays_behind_the_probe(root):
 
     assert variables["PYTHONPATH"].endswith("/inject:src:")
     assert observer.prepare(variables)["PYTHONPATH"] == variables["PYTHONPATH"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_in_place_of_a_log_is_never_waited_for(tmp_path):
+    log = tmp_path / ".mlrepro" / "log"
+    observer = observers.choose("auto", log=log, root=tmp_path)
+    observer.prepare({})
+    for name in ("native.log", "watch.json", "123-1.log"):
+        (log / name).unlink(missing_ok=True)
+        os.mkfifo(log / name)
+
+    assert not observer.finish().reads
+    assert not observers.recover(log, tmp_path).reads
