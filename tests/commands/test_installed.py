@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.capture.installing import install
+from tests.capture.installing import edit, install
 from tests.cleanroom import wheels
 
 SECRET = "s3cr3t-t0k3n"
@@ -114,3 +114,56 @@ def test_a_wheel_that_was_built_anew_since_is_not_kept(project, ann, tmp_path):
     last = tree.splitlines()
     texts = [project.git("show", one) for one in last]
     assert sorted("kept" in text for text in texts) == [False, True]
+
+
+def active_in(prefix: Path) -> dict[str, str]:
+    path = os.environ["PATH"].split(os.pathsep, 1)[1]  # without the tests' own interpreter
+    return {"VIRTUAL_ENV": str(prefix), "PATH": f"{prefix}/bin:{path}"}
+
+
+@pytest.fixture
+def offline(tmp_path, monkeypatch) -> Path:
+    """A folder of wheels in the place of an index."""
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path / "links"))
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    (tmp_path / "links").mkdir()
+    return tmp_path / "links"
+
+
+def test_a_rebuild_installs_the_wheel_that_was_kept(project, offline, ann, tmp_path):
+    bare = wheels.made(tmp_path / "bob", links=offline, python=BASE)
+    project.mlrepro("lock", "last", check=True)
+    shutil.rmtree(ann.parent)
+    shutil.rmtree(tmp_path / "ann")
+
+    done = project.mlrepro("rebuild", "--json", "model.txt", env=active_in(bare))
+
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["verdict"], report["environment"]) == (0, "identical", [])
+
+
+def test_a_rebuild_names_what_was_edited_in_the_recorded_environment(project, offline, tmp_path):
+    wheels.numlib(offline, "1.0")
+    prefix = wheels.made(tmp_path / "ann", "numlib", links=offline, python=BASE)
+    module = wheels.packages_of(prefix) / "numlib.py"
+    text = module.read_text().replace("n * 1.0", "n * 1.5")
+    module.unlink()  # uv's cache has the same file
+    edit(module, text)
+    project.write(
+        "train.py", "import json, numlib\njson.dump([numlib.weight(3)], open('model.json', 'w'))\n"
+    )
+    project.commit()
+    run = project.mlrepro("run", "python", "train.py", env=active_in(prefix), check=True)
+    project.mlrepro("lock", "last")  # by name and version: a folder's wheels have no hashes
+
+    as_it_is = project.mlrepro("rebuild", "--json", "last", env=active_in(prefix))
+    edit(module, text.replace("1.5", "1.0"))
+    done = project.mlrepro("rebuild", "--json", "last", env=active_in(prefix))
+
+    assert "numlib 1.0 was changed after it was installed: numlib.py" in run.stderr
+    assert json.loads(as_it_is.stdout)["verdict"] == "identical"
+    (change,) = json.loads(done.stdout)["environment"]
+    assert change["what"] == "files of numlib 1.0"
+    assert change["current"] == "numlib.py as installed"
+    assert json.loads(done.stdout)["verdict"] == "drifted"
