@@ -24,7 +24,7 @@ INLINE_FOLDERS = 20
 """Listed folders that a manifest shows."""
 
 MOST_MODELS = 8
-"""Models that were trained and not saved, of which the last ones of a run are kept."""
+"""Models that were trained and not saved: the last one of each call, then the last ones of all."""
 
 _MOST_DETAILED = 5_000
 _MOST_BYTES = 2 * 2**20
@@ -173,12 +173,20 @@ def _ignored(fits: Sequence[Fit]) -> dict[str, tuple[str, ...]]:
 
 
 def _unsaved(ordered: Sequence[Fitted], weights: Sequence[Path]) -> dict[str, Fitted]:
-    """Name the models that the program did not save, the last ones of many."""
+    """Name the models that the program did not save; a search does not crowd out the others."""
     waiting = [one for one in ordered if one.model and not one.saved and _is_file(one.model)]
     if waiting and weights:
         saved = {_trees(path) for path in weights} - {""}
         waiting = [one for one in waiting if _trees(Path(one.model)) not in saved]
-    return {unsaved_model(n): one for n, one in enumerate(waiting[-MOST_MODELS:], start=1)}
+    return {unsaved_model(n): one for n, one in enumerate(_chosen(waiting), start=1)}
+
+
+def _chosen(waiting: Sequence[Fitted]) -> list[Fitted]:
+    """Choose among too many, and leave them in their order."""
+    last = {str(one.record.get("call")): n for n, one in enumerate(waiting)}
+    first = sorted(last.values(), reverse=True)
+    rest = (n for n in reversed(range(len(waiting))) if n not in first)
+    return [waiting[n] for n in sorted([*first, *rest][:MOST_MODELS])]
 
 
 def _is_file(path: str) -> bool:

@@ -176,6 +176,18 @@ def test_of_many_models_the_last_ones_are_kept(text) -> None:
     assert [name for name, _ in found.models][::7] == ["<model 1>", "<model 8>"]
 
 
+def test_a_search_does_not_crowd_out_the_models_of_other_calls(text) -> None:
+    calls = ["sklearn Pipeline.fit", "lightgbm.train", *["sklearn SGDClassifier.fit"] * 20]
+    fits = [
+        fitted(call, time=n, model=text(f"model-{n}", f"tree\n\nTree=0\nleaf_value={n}\n"))
+        for n, call in enumerate(calls)
+    ]
+
+    found = find(seen(*fits))
+
+    assert [path.name for _, path in found.models] == [f"model-{n}" for n in (0, 1, *range(16, 22))]
+
+
 def test_a_model_file_that_is_gone_or_a_link_is_no_model(tmp_path) -> None:
     (tmp_path / "link").symlink_to("/etc/hostname")
     fits = [fitted(model=tmp_path / "gone"), fitted(model=tmp_path / "link")]
