@@ -16,6 +16,7 @@ from mlrepro import paths
 from mlrepro.capture import environment, locking
 from mlrepro.capture import work as works
 from mlrepro.capture.locking import Asked
+from mlrepro.capture.observation import Interpreter
 from mlrepro.errors import MlreproError
 from mlrepro.manifest import Digest, Environment, Manifest
 from mlrepro.stores import ledgerlocks
@@ -106,11 +107,7 @@ class Locker:
         root = self.here.root
         if not locking.is_wanted(root):
             return
-        interpreter = locking.first_interpreter(self.log)
-        pause = _PAUSE
-        while interpreter is None and not self._over.wait(pause):
-            interpreter = locking.first_interpreter(self.log)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+        interpreter = self._first_interpreter()
         if interpreter is None:
             return
         cache = root / works.FOLDER / "distributions.json"
@@ -126,6 +123,16 @@ class Locker:
         if expected in tried:
             self._patience = 0.0
         self._asked = locking.ask(env, found, root=root, background=True, started=self._hold)
+
+    def _first_interpreter(self) -> Interpreter | None:
+        """Wait for the first Python of the run; look once more when the run is over."""
+        pause, over = _PAUSE, False
+        while True:
+            found = locking.first_interpreter(self.log)
+            if found or over:
+                return found
+            over = self._over.wait(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _is_there(self, expected: str) -> bool:
         repo = self.here.repo
