@@ -87,7 +87,7 @@ def home() -> Path:
 
 @contextlib.contextmanager
 def borrow(
-    lock: Lock, *, here: Place, notify: Callable[[str], None] = lambda _sentence: None
+    lock: Lock, *, here: Place | None, notify: Callable[[str], None] = lambda _sentence: None
 ) -> Iterator[Built]:
     """Lend the environment of a lock: made once, whoever asks, and kept for the next rebuild.
 
@@ -95,8 +95,8 @@ def borrow(
     ----------
     lock : Lock
         What it is made from.
-    here : Place
-        The project, in whose store wheels may lie that no index has.
+    here : Place or None
+        The project: its settings name indexes, and wheels that no index has lie in its store.
     notify : callable
         Takes a sentence before something slow.
 
@@ -209,7 +209,7 @@ def _files(top: str, below: str) -> Iterator[str]:
                 yield f"{name} {found.st_size} {found.st_mtime_ns}"
 
 
-def _made(folder: Path, lock: Lock, here: Place, notify: Callable[[str], None]) -> Built:
+def _made(folder: Path, lock: Lock, here: Place | None, notify: Callable[[str], None]) -> Built:
     """Make an environment beside its place and move it there, whole."""
     program = uv.find()
     python, version, notes = _interpreter(program, lock)
@@ -224,7 +224,8 @@ def _made(folder: Path, lock: Lock, here: Place, notify: Callable[[str], None]) 
             text = _stored(lock, here, wheels).installable()
             links = (wheels,) if wheels.exists() else ()
             uv.create(program, building, python=python)
-            uv.sync(program, building, text, find_links=links)
+            where = here.root if here else None
+            uv.sync(program, building, text, find_links=links, where=where)
         finally:
             borrowed.remove(wheels)
         mark = {"form": _FORM, "lock": str(lock.digest), "python": version, "notes": notes,
@@ -274,11 +275,11 @@ def _is_better_here(built: Built, lock: Lock) -> bool:
         return False
 
 
-def _stored(lock: Lock, here: Place, folder: Path) -> Lock:
+def _stored(lock: Lock, here: Place | None, folder: Path) -> Lock:
     """Lay out the wheels that the ledger's objects keep; return a lock that takes them by hash."""
     found = []
     for one in lock.requirements:
-        if one.source.startswith("object:"):
+        if here and one.source.startswith("object:"):
             digest = hashlib.sha256(_laid_out(one, here, folder).read_bytes()).hexdigest()
             one = replace(one, source="", hashes=(f"sha256:{digest}",))  # noqa: PLW2901
         found.append(one)
@@ -319,7 +320,9 @@ def _why(lock: Lock, error: StoreError) -> str:
     listed = ", ".join(f"{one.name} {one.version}{_marked(one)}" for one in guilty[:_MOST_NAMED])
     more = f" and {len(guilty) - _MOST_NAMED} more" if len(guilty) > _MOST_NAMED else ""
     verb = "is" if len(guilty) == 1 else "are"
-    return f"the recorded environment cannot be made: {listed}{more} {verb} not to be had here"
+    known = f" (recorded with the index {', '.join(lock.indexes)})" if lock.indexes else ""
+    gone = f"{listed}{more} {verb} not to be had here{known}"
+    return f"the recorded environment cannot be made: {gone}"
 
 
 _NAMED = r"(?<![\w.-]){}(?![\w-])"
