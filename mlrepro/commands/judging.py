@@ -11,7 +11,7 @@ from mlrepro import comparators
 from mlrepro.cleanroom import restore
 from mlrepro.cleanroom.room import Room
 from mlrepro.cleanroom.training import Trained
-from mlrepro.commands import deciding
+from mlrepro.commands import deciding, spelling
 from mlrepro.commands.deciding import DECIDING, decides, is_unsaved
 from mlrepro.comparators import pairing
 from mlrepro.drift import ArtifactDrift, Difference, Tolerance, Verdict
@@ -110,7 +110,8 @@ def _pairs(
 ) -> list[tuple[Artifact | None, tuple[str, Role] | None]]:
     """Pair recorded artifacts with rebuilt ones by path, dates and the like masked."""
     old = {a.path: a for a in recorded}
-    new = {o.path: o.role for o in trained.outputs}
+    # A record cannot name the others, so the recorded run may well have made them too.
+    new = {o.path: o.role for o in trained.outputs if spelling.is_text(o.path)}
     unsaved = {a.path: a.digest for a in recorded if is_unsaved(a.path, a.role)}
     # Without fits nobody saw what the recorded run trained.
     rebuilt = {n: digest(path) for n, path in trained.effective.models} if fits else {}

@@ -300,6 +300,16 @@ def test_a_record_that_makes_no_sense_is_left_out_and_counted(log, kind, strings
     assert log.read().damaged == 1
 
 
+@pytest.mark.parametrize("path", ["x" * 256, "a/" * 5000])
+def test_a_path_that_no_system_takes_is_left_out_and_counted(log, path):
+    log.put("s", "/bin/sh", "/home").put("r", "", path).put("r", "", "/data/" + "x" * 255)
+
+    found = log.read()
+
+    assert found.damaged == 1
+    assert [one.fields[-1] for one in found.records if one.kind == "r"] == ["/data/" + "x" * 255]
+
+
 def test_no_log_is_an_empty_one(tmp_path):
     assert nativelog.read(tmp_path) == nativelog.NativeLog()
 
