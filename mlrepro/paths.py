@@ -125,3 +125,11 @@ def open_regular(path: Path) -> BinaryIO:
         return os.fdopen(descriptor, "rb")
     os.close(descriptor)
     raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def can_be(path: str) -> bool:
+    """Say whether the system would take a path, or a folder's and a relative one's together."""
+    if len(path) <= 63:  # of four bytes each at most
+        return True
+    name = os.fsencode(path)
+    return len(name) < 8192 and max(map(len, name.split(b"/"))) <= 255

@@ -26,9 +26,6 @@ _RELATIVE, _STREAM = 1, 2
 _PLAUSIBLE = 2**20
 """No record is longer: its longest part is the arguments of a program, which the writer cuts."""
 
-_LONGEST_NAME, _LONGEST_PATH = 255, 8192
-"""A path is at most 4,096 bytes long, and so is the folder that a relative one starts from."""
-
 _COMPILED = re.compile(r"^(.*/)__pycache__/([^/]+)\.cpython-3[^/]*\.pyc$", re.DOTALL)
 _Raw = tuple[int, int, str, int, tuple[int, ...], list[str]]
 
@@ -229,8 +226,8 @@ class _Teller:
             if folder[:1] != "/":
                 raise ValueError(path)
             path = f"{folder}/{path}"
-        if len(path) > _LONGEST_NAME and not _can_be(path):
-            raise ValueError(path[:_LONGEST_NAME])
+        if not paths.can_be(path):
+            raise ValueError(path[:80])
         if "/." not in path and "//" not in path:
             return path
         if path not in self.normal:
@@ -260,12 +257,6 @@ class _Teller:
         if source not in self.states:
             self.states[source] = _state(source)
         return source, self.states[source], "import"
-
-
-def _can_be(path: str) -> bool:
-    """Whether the system would take a path; one that it would not was forged."""
-    name = os.fsencode(path)
-    return len(name) < _LONGEST_PATH and max(map(len, name.split(b"/"))) <= _LONGEST_NAME
 
 
 def _normal(path: str) -> str:

@@ -12,6 +12,7 @@ from mlrepro import paths
 
 _NAME = re.compile(r"^(\d+)-\d+(\.lost)?\.log$")
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
+_OF_FILES = frozenset((b"r", b"w", b"a", b"u", b"m", b"k", b"d"))
 _MEANING = {b"n": b"\n", b"t": b"\t", b"\\": b"\\"}
 
 
@@ -71,6 +72,8 @@ def _record(line: bytes, pid: int) -> Record | None:
     if len(parts) < 3 or parts[-1] != b"." or not parts[1].isdigit():
         return None
     fields = tuple(os.fsdecode(_plain(part)) for part in parts[2:-1])
+    if parts[0] in _OF_FILES and not all(map(paths.can_be, fields)):
+        return None  # forged: no system takes such a path
     return Record(parts[0].decode("ascii", "replace"), int(parts[1]), pid, fields)
 
 
