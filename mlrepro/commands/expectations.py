@@ -1,6 +1,6 @@
 """Expectations: what a rebuild may be expected to give, and the rules that need no file for it.
 
-A rule yields pairs of an `Expectation` and a sentence; the worst of all pairs is what is expected.
+A rule yields an `Expectation` and a sentence each time; the worst of all is what is expected.
 `Expectation.BIT_FOR_BIT` marks what is worth knowing and lowers nothing.
 """
 
@@ -37,7 +37,8 @@ class Reason:
     hint: str = ""
 
 
-Found = tuple[Expectation, str]
+Found = tuple[Expectation, str] | tuple[Expectation, str, str]
+"""An expectation, a sentence and maybe a hint."""
 NOTE, CLOSE, UNLIKELY, IMPOSSIBLE = Expectation
 
 
@@ -58,7 +59,7 @@ def of_run(record: Manifest) -> Iterator[Found]:
 
 # Field of `Platform` → what a difference means. A kernel is chosen by the CPU's features and its
 # model, blocks of a matrix are cut by its caches; libm belongs to the C library.
-_MACHINE: Mapping[str, Found] = {
+_MACHINE: Mapping[str, tuple[Expectation, str]] = {
     "machine": (UNLIKELY, "another kind of processor rounds otherwise, and trees split otherwise"),
     "CPU features": (CLOSE, "numerical libraries choose other code by them"),
     "CPU caches": (CLOSE, "some libraries cut matrices to fit them"),

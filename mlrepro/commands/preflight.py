@@ -53,7 +53,8 @@ class Preflight:
     seconds : float
         What the training took; more where fewer cores have to do the same work.
     bytes : int
-        What the clean room will hold: inputs, and what the run made.
+        What the clean room will hold: inputs, and what the run made; an environment, which is
+        made of links where that can be, not counted.
     """
 
     run: str
@@ -175,9 +176,7 @@ def _is_whole(here: Place, record: Manifest) -> bool:
 
 def _looked(look: _Look) -> Preflight:
     reasons = tuple(
-        Reason(about, expectation, sentence)
-        for about, rule in RULES
-        for expectation, sentence in dict.fromkeys(rule(look))
+        Reason(about, *found) for about, rule in RULES for found in dict.fromkeys(rule(look))
     )
     record = look.record
     return Preflight(
@@ -216,7 +215,7 @@ def _code(look: _Look) -> Iterator[Found]:
     elif not look.has_code:
         remote = git.default_remote(repo)
         on = f"neither here nor on {remote}" if remote else "not here, and there is no git remote"
-        yield IMPOSSIBLE, f"its code is {on}; its author has to `mlrepro push`"
+        yield IMPOSSIBLE, f"its code is {on}", "Ask the author for `mlrepro push`."
     elif look.head:
         yield from _of_head(look, record.code.tree)
 
@@ -240,7 +239,7 @@ def _inputs(look: _Look) -> Iterator[Found]:
     secrets = [path for path in lost if path.endswith(" (a secret)")]
     lost = [path for path in lost if path not in secrets]
     if lost:
-        yield IMPOSSIBLE, f"not to be had: {_listed(lost)}"
+        yield IMPOSSIBLE, f"not to be had: {_listed(lost)}", "Ask the author for `mlrepro push`."
     if secrets:
         yield UNLIKELY, f"a training may need a file that is not recorded: {_listed(secrets)}"
     absent = [f.path for f in found if f.state is State.ABSENT]

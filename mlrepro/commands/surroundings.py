@@ -13,7 +13,7 @@ from mlrepro.cleanroom import environments, interpreter
 from mlrepro.cleanroom.interpreter import Chosen
 from mlrepro.commands import causes, packages
 from mlrepro.commands.expectations import CLOSE, IMPOSSIBLE, NOTE, UNLIKELY, Found
-from mlrepro.errors import ManifestError, MlreproError, StoreError
+from mlrepro.errors import ManifestError, MlreproError, RestoreError, StoreError
 from mlrepro.locks import Lock, Requirement
 from mlrepro.manifest import Change, Digest, Manifest
 from mlrepro.stores import ledgerlocks, uv
@@ -30,6 +30,8 @@ _LEARNERS = frozenset(
 _NUMBERS = frozenset(("numpy", "scipy", "pandas", "polars", "pyarrow", "numba"))
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 _NAMED = 5
+_DIGITS = 32  # as `environments` names its folders
+_UNREACHED = "no index was reached"
 
 
 @dataclass(frozen=True)
@@ -40,54 +42,76 @@ class Surroundings:
     ----------
     source : str
         ``lock``: made of the recorded packages; ``current``: the active one; empty: none.
-    found : tuple of (Expectation, str)
+    found : tuple of Found
         What is to be said of it.
     chosen : Chosen or None
         The active one, where it is taken.
+    named : frozenset of str
+        Packages of which is said that they differ.
     """
 
     source: str
     found: tuple[Found, ...]
     chosen: Chosen | None = None
+    named: frozenset[str] = frozenset()
 
 
 def of(here: Place, record: Manifest, env: str, *, notify: Callable[[str], None]) -> Surroundings:
-    """Find the environment that ``rebuild --env`` would take, without making it."""
+    """Find the environment that ``rebuild --env`` would take, without making it.
+
+    As `interpreter.lent` chooses: the active one where it is the recorded one or is asked for, else
+    the one of the lock, else the active one again.
+    """
     if not record.environment.python:
         return Surroundings("", ((CLOSE, "no Python was seen: this machine's programs are used"),))
+    active, why = _active()
+    recorded = record.environment.fingerprint
     before: list[Found] = []
-    if env == "lock":
+    if env == "lock" and recorded and not (active and active.environment.fingerprint == recorded):
         try:
-            lock, program = _lock(here, record), uv.find()
-            return Surroundings("lock", tuple(_of_lock(here, lock, program)))
+            return Surroundings("lock", tuple(_of_lock(here, _lock(here, record))))
         except MlreproError as error:
-            before.append((NOTE, f"{error}; so the active environment is used"))
-    return _current(here, record, before, notify)
+            told = f"the active environment is used, not the recorded one: {error}"
+            before.append((NOTE, told, error.hint or ""))
+    if active is None:
+        return Surroundings("", (*before, (IMPOSSIBLE, *why)))
+    return _current(here, record, active, before, notify)
+
+
+def _active() -> tuple[Chosen | None, tuple[str, str]]:
+    try:
+        return interpreter.choose(os.environ), ("", "")
+    except MlreproError as error:
+        return None, (str(error), error.hint or "")
 
 
 def _lock(here: Place, record: Manifest) -> Lock:
     fingerprint = record.environment.fingerprint
     found = ledgerlocks.get(here.repository, fingerprint) if fingerprint else None
     if found is None:
-        raise StoreError(f"there is no lock of it (`mlrepro lock {record.short}` makes one)")
-    return found
+        raise RestoreError(
+            "its lock is not in the ledger",
+            hint="`mlrepro pull` brings it, or its author makes it with `mlrepro lock`.",
+        )
+    bare = any(one.name == "mlrepro" for one in found.unhashed)
+    return found.without("mlrepro") if bare else found
 
 
-def _of_lock(here: Place, lock: Lock, program: Path) -> Iterator[Found]:
-    built = (environments.home() / lock.digest.value[:32] / "mlrepro.json").is_file()
-    count = f"{len(lock.requirements)} packages"
-    yield from _interpreter(program, lock)
-    if built:
+def _of_lock(here: Place, lock: Lock) -> Iterator[Found]:
+    """Weigh what an environment will be made of; raises what keeps it from being made."""
+    count = f"{len(lock.requirements)} package{'s' * (len(lock.requirements) != 1)}"
+    if (environments.home() / lock.digest.value[:_DIGITS] / "mlrepro.json").is_file():
         yield NOTE, f"the recorded environment, {count}, was made here before"
         return
+    yield from _interpreter(uv.find(), lock)
     yield NOTE, f"the recorded environment, {count}, will be made from its lock"
-    unhashed = [one for one in lock.unhashed if one.unhashed]
-    if unhashed:
-        told = ", ".join(f"{one.pin} ({one.unhashed})" for one in unhashed[:_NAMED])
-        yield UNLIKELY, f"only name and version are known of {told}{_more(unhashed)}"
     for one in lock.requirements:
         if one.source.startswith("object:") and not _is_kept(here, one):
-            yield IMPOSSIBLE, f"the wheel of {one.pin} is neither here nor on the DVC remote"
+            raise RestoreError(f"the wheel of {one.pin} is neither here nor on the DVC remote")
+    for one in lock.unhashed:
+        waits = one.unhashed == _UNREACHED
+        told = f"only the version of {one.name} {one.version} is known"
+        yield (CLOSE if waits else UNLIKELY), f"{told}: {one.unhashed}" if one.unhashed else told
 
 
 def _is_kept(here: Place, one: Requirement) -> bool:
@@ -105,13 +129,14 @@ def _is_kept(here: Place, one: Requirement) -> bool:
 def _interpreter(program: Path, lock: Lock) -> Iterator[Found]:
     if uv.python(program, lock.python, lock.implementation):
         return
-    nearest = uv.nearest(program, lock.python)
+    hint = f"`uv python install {lock.python}` brings it."
+    nearest = uv.nearest(program, lock.python) if lock.implementation == "cpython" else None
     if nearest is None:
-        yield IMPOSSIBLE, f"there is no Python {_minor(lock.python)} on this machine"
-        return
+        told = f"there is no {lock.implementation} {lock.python} on this machine, nor a similar one"
+        raise RestoreError(told, hint=hint)
     same = _minor(nearest[1]) == _minor(lock.python)
-    told = f"Python {lock.python} is not here; {nearest[1]} is the nearest"
-    yield (NOTE if same else CLOSE), told
+    told = f"Python {nearest[1]} would be used: {lock.python} is not on this machine"
+    yield (NOTE if same else CLOSE), told, hint
 
 
 def _minor(version: str) -> str:
@@ -119,21 +144,27 @@ def _minor(version: str) -> str:
 
 
 def _current(
-    here: Place, record: Manifest, before: list[Found], notify: Callable[[str], None]
+    here: Place,
+    record: Manifest,
+    chosen: Chosen,
+    before: list[Found],
+    notify: Callable[[str], None],
 ) -> Surroundings:
-    try:
-        chosen = interpreter.choose(os.environ)
-    except MlreproError as error:
-        return Surroundings("", (*before, (IMPOSSIBLE, str(error))))
     had = packages.recorded(here, record, notify=notify)
     if had is None:
-        names = "only the well-known packages are compared: the list of all is not here"
-        before.append((CLOSE, names))
+        told = "the list of all packages is not here: only the well-known ones are compared"
+        before.append((CLOSE, told))
     changes = interpreter.changes(record, had, chosen)
     if not changes:
         before.append((NOTE, f"the active environment is the recorded one: {chosen.executable}"))
     found = (*before, *_of_python(changes), *_of_packages(record, changes))
-    return Surroundings("current", found, chosen)
+    named = frozenset(_package(change) for change in changes)
+    return Surroundings("current", found, chosen, named)
+
+
+def _package(change: Change) -> str:
+    """Return the package that a change is about: ``wheel of numpy 1.26.4`` is about numpy."""
+    return change.what.partition(" ")[2].removeprefix("of ").split(" ")[0]
 
 
 def _of_python(changes: tuple[Change, ...]) -> Iterator[Found]:
@@ -154,8 +185,7 @@ def _of_packages(record: Manifest, changes: tuple[Change, ...]) -> Iterator[Foun
     used = {_DISTRIBUTIONS.get(name, name) for name in used}
     others = []
     for change in changes:
-        kind, _, rest = change.what.partition(" ")
-        name = rest.removeprefix("of ").split(" ")[0]
+        kind, name = change.what.split(" ")[0], _package(change)
         told = f"{name}: {change.recorded} → {change.current}"
         if kind not in ("package", "wheel", "content") or change.recorded == "not installed":
             continue
@@ -164,15 +194,14 @@ def _of_packages(record: Manifest, changes: tuple[Change, ...]) -> Iterator[Foun
         elif kind == "package" and name in _LEARNERS:
             yield UNLIKELY, told
         elif name in _LEARNERS | _NUMBERS:
-            built = "another build of " if kind != "package" else ""
-            yield CLOSE, told if kind == "package" else f"{built}{rest.removeprefix('of ')}"
+            yield CLOSE, told if kind == "package" else f"another build of {name} is here"
         else:
             others.append(name)
     if others:
         yield NOTE, f"other versions of {', '.join(others[:_NAMED])}{_more(others)}"
 
 
-def _more(names: list[str] | list[Requirement]) -> str:
+def _more(names: list[str]) -> str:
     return f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
 
 
@@ -193,8 +222,7 @@ def of_libraries(
     current = {found.name: found for found in libraries.found(at, prefixes=prefixes)}
     old = [one for one in at.values() if one.name in current and _same_package(one, current)]
     now = [current[one.name] for one in old]
-    told: Mapping[str, Change] = {c.what: c for c in libraries.changes(old, now)}
-    for change in told.values():
+    for change in libraries.changes(old, now, explained=around.named):
         if change.what != "other libraries":
             yield CLOSE, f"another build of {change.what.removeprefix('library ')} is here"
 

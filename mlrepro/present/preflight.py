@@ -54,18 +54,27 @@ def _reason(console: Console, reason: Reason) -> None:
         head = Text.assemble(_text(word, style), f": {reason.about}")
         console.print(Padding(head, (0, 0, 0, 2)))
         console.print(Padding(_text(reason.sentence), (0, 0, 0, 4)))
+        _hint(console, reason, 4)
         return
     row = Table.grid(padding=(0, 2, 0, 0))
     row.add_column(width=13, no_wrap=True)
     row.add_column(width=11, no_wrap=True)
     row.add_row(_text(word, style), _text(reason.about), _text(reason.sentence))
     console.print(Padding(row, (0, 0, 0, 2)))
+    _hint(console, reason, 30)
+
+
+def _hint(console: Console, reason: Reason, indent: int) -> None:
+    if reason.hint:
+        console.print(Padding(_text(f"hint: {reason.hint}", "dim"), (0, 0, 0, indent)))
 
 
 def _takes(found: Preflight) -> str:
     where = {"lock": "its own environment", "current": "the active environment"}
     trained = where.get(found.environment, "no environment of Python")
-    return f"it takes about {_time(found.seconds)} and {_size(found.bytes)} of disk, in {trained}"
+    return (
+        f"about {_time(found.seconds)} of training in {trained}, and {_size(found.bytes)} of files"
+    )
 
 
 def _time(seconds: float) -> str:
