@@ -82,6 +82,8 @@ def found(
     """
     known = {} if known is None else known
     managed = conda(interpreter.prefix)
+    # An environment may lie in the very folder that is installed editable.
+    outside = [p for p in used if not p.startswith(f"{interpreter.prefix.rstrip('/')}/")]
     by_conda = {(normal(package.name[6:]), package.version) for package in managed}
     result: dict[str, Installed] = {}
     for folder in dict.fromkeys(interpreter.path):
@@ -97,7 +99,7 @@ def found(
                 package = replace(package, owner="conda", direct="")
             elif system:
                 package = replace(package, owner="system")
-            placed = _placed(package, root, used)
+            placed = _placed(package, root, outside)
             result[key] = one if placed is one.package else replace(one, package=placed)
     return [*result.values(), *(Installed(package, "") for package in managed)]
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from mlrepro import documents, manifest, paths, plain
+from mlrepro import documents, manifest, paths, plain, probe
 from mlrepro.capture import (
     code,
     effective,
@@ -428,12 +428,15 @@ def _environment(here: Place, observation: Observation) -> tuple[Environment, tu
         first or observation.interpreters[0],
         cache=cache,
         root=here.root,
-        used=(
-            *observation.imported,
-            *observation.libraries,
-            *(read.path for read in observation.reads),
-        ),
+        used=_used(observation),
     )
+
+
+def _used(observation: Observation) -> tuple[str, ...]:
+    """Return all that the run imported, loaded and read; the observer itself does not count."""
+    own = f"{probe.folder().parent}/"
+    libraries = (path for path in observation.libraries if not path.startswith(own))
+    return (*observation.imported, *libraries, *(read.path for read in observation.reads))
 
 
 def _is_ours(interpreter: Interpreter) -> bool:
