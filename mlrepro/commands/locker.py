@@ -23,13 +23,17 @@ from mlrepro.stores import ledgerlocks
 from mlrepro.stores.place import Place
 
 _PATIENCE = 1.0
-"""Seconds that the end of a training waits for the index, once for each environment."""
+"""Seconds that the end of a training waits for the index."""
+_ATTEMPTS = 3
+"""So often it waits for one environment; uv keeps what it fetched, so each attempt is shorter."""
 _PAUSE = 0.05
 _LONGEST_PAUSE = 5.0
 _AGAIN = 3600.0
 """Seconds after which an index that was not reached is asked again."""
 _MOST = 50
 _BECAME = "became "
+_UNFINISHED = "unfinished "
+_UNREACHED = "unreached"
 
 
 @dataclass
@@ -50,6 +54,7 @@ class Locker:
     _asked: Asked | None = None
     _env: Environment | None = None
     _patience: float = field(default_factory=lambda: _PATIENCE)
+    _attempts: int = 0
     _over: threading.Event = field(default_factory=threading.Event)
     _given_up: threading.Event = field(default_factory=threading.Event)
     _process: subprocess.Popen[str] | None = None
@@ -81,7 +86,7 @@ class Locker:
             _note(self.here.root, self._env, f"{_BECAME}{env.fingerprint}")
         if self._asked is None:
             if self._thread.is_alive():
-                _note(self.here.root, env, "unfinished")
+                _note(self.here.root, env, f"{_UNFINISHED}{self._attempts + 1}")
             return
         from mlrepro.commands import packages  # noqa: PLC0415  25 ms, for a new lock alone
 
@@ -90,7 +95,7 @@ class Locker:
             return
         lock = locking.lock(env, found, self._asked)
         if lock.unhashed and not self._asked.hashed.reached:
-            _note(self.here.root, env, "unreached")
+            _note(self.here.root, env, _UNREACHED)
             return
         ledgerlocks.put(self.here.repo, lock)
 
@@ -117,10 +122,12 @@ class Locker:
         tried = _tried(root)
         how = tried.get(str(env.fingerprint), "")
         expected = how.removeprefix(_BECAME) if how.startswith(_BECAME) else str(env.fingerprint)
-        if self._is_there(expected) or tried.get(expected) == "unreached":
+        if self._is_there(expected) or tried.get(expected) == _UNREACHED:
             self._known = Digest.parse(expected)
             return
-        if expected in tried:
+        number = tried.get(expected, "").removeprefix(_UNFINISHED)
+        self._attempts = int(number) if number.isdecimal() else 0
+        if self._attempts >= _ATTEMPTS:
             self._patience = 0.0
         self._asked = locking.ask(env, found, root=root, background=True, started=self._hold)
 

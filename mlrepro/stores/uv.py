@@ -252,7 +252,7 @@ def call(
     """
     environ = {name: value for name, value in os.environ.items() if name not in _OTHERS}
     if background and (nice := shutil.which("nice")):
-        command = (nice, "-n", "19", *command)
+        command = (nice, "-n", "10", *command)
     try:
         process = subprocess.Popen(
             command,

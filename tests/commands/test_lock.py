@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from mlrepro.commands import exportlock, listing, locker
+from mlrepro.commands import exportlock, listing, locker, sharing
 from mlrepro.commands import lock as locking
 from mlrepro.commands.run import run
 from mlrepro.errors import LockError
+from mlrepro.present import text
 from mlrepro.stores import git, ledger, ledgerlocks
 from tests.cleanroom import wheels
 from tests.stores.index import digest, served
@@ -56,6 +57,11 @@ def train(project, prefix: Path):
     record = result.recorded.manifest
     assert not result.troubles
     return record, found(project, record)
+
+
+def said(command, *arguments, **options) -> str:
+    """Return what a command shows at a terminal."""
+    return text.render(command(*arguments, **options))
 
 
 def found(project, record):
@@ -101,13 +107,12 @@ def test_a_package_that_the_index_lacks_leaves_the_others_hashed(
     with served(with_beta_off_the_index(shelf, tmp_path)) as index:
         monkeypatch.setenv("UV_DEFAULT_INDEX", index.address)
         _, lock = train(training, shelf[1])
-        shown = training.mlrepro("lock")
+        shown = said(locking.lock, "last")
 
     assert [(one.name, one.unhashed) for one in lock.unhashed] == [("beta", "not on the index")]
     assert lock.hashed == 1
-    assert shown.returncode == 1
-    assert "1 of 2 packages hashed" in shown.stdout
-    assert "beta  1.0  unhashed  not on the index" in shown.stdout
+    assert "1 of 2 packages hashed" in shown
+    assert "beta  1.0  unhashed  not on the index" in shown
 
 
 def test_a_package_that_the_index_has_later_is_added_by_mlrepro_lock(
@@ -118,10 +123,12 @@ def test_a_package_that_the_index_has_later_is_added_by_mlrepro_lock(
         record, _ = train(training, shelf[1])
     with served(shelf[0]) as index:
         monkeypatch.setenv("UV_DEFAULT_INDEX", index.address)
-        first, second = (json.loads(training.mlrepro("lock", "--json").stdout) for _ in range(2))
+        first = training.mlrepro("lock", "--json")
+        second = locking.lock("last")
 
-    assert (first["hashed"], first["changed"]) == (2, True)
-    assert (second["hashed"], second["changed"]) == (2, False)
+    assert first.returncode == 0
+    assert (json.loads(first.stdout)["hashed"], json.loads(first.stdout)["changed"]) == (2, True)
+    assert (second.hashed, second.changed) == (2, False)
     assert found(training, record).hashed == 2
     assert len(ledger.entries(git.open_repository(training.root))) == 1
 
@@ -132,7 +139,7 @@ def test_without_an_index_a_run_is_recorded_without_a_word(training, shelf, monk
     record, lock = train(training, shelf[1])
 
     assert lock is None
-    assert f"none yet; `mlrepro lock {record.short}`" in training.mlrepro("show").stdout
+    assert f"none yet; `mlrepro lock {record.short}`" in said(listing.shown, "last")
     with pytest.raises(LockError, match="no index was reached"):
         locking.lock("last")
 
@@ -179,11 +186,11 @@ def test_credentials_of_the_index_are_nowhere_in_the_repository(training, shelf,
     with served(shelf[0], user="ann:t0psecret") as index:
         monkeypatch.setenv("UV_DEFAULT_INDEX", index.address)
         _, lock = train(training, shelf[1])
-        shown = training.mlrepro("lock")
+        shown = said(locking.lock, "last")
 
     assert lock.hashed == 2
     assert lock.indexes == (f"http://127.0.0.1:{index.port}/simple",)
-    assert f"asked beside the usual index: http://127.0.0.1:{index.port}/simple" in shown.stdout
+    assert f"asked beside the usual index: http://127.0.0.1:{index.port}/simple" in shown
     for name in training.git(
         "cat-file", "--batch-all-objects", "--batch-check=%(objectname)"
     ).split():
@@ -222,14 +229,16 @@ def test_what_is_editable_in_the_project_travels_with_its_code(training, index, 
 def test_the_lock_travels_between_two_clones(training, index, shelf, tmp_path):
     training.git("init", "-q", "--bare", str(tmp_path / "remote.git"))
     training.git("remote", "add", "origin", str(tmp_path / "remote.git"))
-    training.dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "objects"))
+    training.write(
+        ".dvc/config", f"[core]\nremote = store\n['remote \"store\"']\nurl = {tmp_path}/objects\n"
+    )
     training.commit("a place for objects")
     training.git("push", "-q", "origin", "main")
     record, lock = train(training, shelf[1])
-    training.mlrepro("push", "--yes", check=True)
+    sharing.push(confirm=lambda _files: True)
     training.git("clone", "-q", str(tmp_path / "remote.git"), str(tmp_path / "bob"))
 
-    training.mlrepro("pull", cwd=tmp_path / "bob", check=True)
+    sharing.pull(start=tmp_path / "bob")
 
     bob = git.open_repository(tmp_path / "bob")
     assert ledgerlocks.get(bob, record.environment.fingerprint) == lock
@@ -241,12 +250,16 @@ def test_a_push_makes_the_locks_that_its_runs_lack(training, index, shelf, tmp_p
     record, before = train(training, shelf[1])
     training.git("init", "-q", "--bare", str(tmp_path / "remote.git"))
     training.git("remote", "add", "origin", str(tmp_path / "remote.git"))
-    training.dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "objects"))
+    training.write(
+        ".dvc/config", f"[core]\nremote = store\n['remote \"store\"']\nurl = {tmp_path}/objects\n"
+    )
 
-    said = training.mlrepro("push", "--yes", check=True, env={"MLREPRO_LOCK": "on"}).stderr
+    monkeypatch.setenv("MLREPRO_LOCK", "on")
+    told = []
+    sharing.push(confirm=lambda _files: True, notify=told.append)
 
     assert before is None
-    assert "hashes of 2 packages" in said
+    assert "asking the index for the hashes of 2 packages" in told
     assert found(training, record).hashed == 2
     tip = training.git("ls-remote", "origin", "refs/mlrepro/log/*").split()[0]
     assert "environments/" in training.git("ls-tree", "--name-only", "-r", tip)
@@ -284,16 +297,16 @@ def test_a_hostile_lock_of_the_ledger_is_none(training, index, shelf):
     training.git("update-ref", ref, training.git("commit-tree", "-p", ref, "-m", "x", tree))
 
     assert found(training, record) is None
-    assert "none yet" in training.mlrepro("show").stdout
+    assert "none yet" in said(listing.shown, "last")
 
 
 def test_a_lock_is_exported_with_addresses_of_the_index_at_hand(training, index, shelf):
     train(training, shelf[1])
 
-    text = exportlock.pylock(None, "last")
+    exported = exportlock.pylock(None, "last")
 
-    assert 'name = "alpha"' in text
-    assert f"http://127.0.0.1:{index.port}/files/alpha-1.0-py3-none-any.whl" in text
+    assert 'name = "alpha"' in exported
+    assert f"http://127.0.0.1:{index.port}/files/alpha-1.0-py3-none-any.whl" in exported
 
 
 def test_files_that_the_lock_does_not_know_are_not_exported(
@@ -309,7 +322,7 @@ def test_files_that_the_lock_does_not_know_are_not_exported(
 
 
 def test_a_run_without_python_has_no_environment_to_lock(training):
-    training.mlrepro("run", "sh", "-c", "echo 1 > model.txt", check=True)
+    run(["sh", "-c", "echo 1 > model.txt"], start=training.root)
 
     done = training.mlrepro("lock")
 
