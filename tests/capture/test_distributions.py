@@ -298,3 +298,15 @@ def test_a_file_that_is_no_wheel_has_no_record(tmp_path):
 
     with pytest.raises(OSError, match="is no wheel"):
         distributions.record_in(tmp_path / "x.whl")
+
+
+def test_an_environment_inside_an_editable_folder_is_no_use_of_it(tmp_path):
+    folder, root = tmp_path / "mylib", tmp_path / "project"
+    root.mkdir()
+    site = folder / ".venv" / "lib" / "python3.11" / "site-packages"
+    install(site, "mylib", direct={"url": f"file://{folder}", "dir_info": {"editable": True}})
+    python = python_with(site, prefix=folder / ".venv")
+
+    (one,) = distributions.found(python, root=root, used=[f"{site}/numpy/__init__.py"])
+
+    assert (one.package.editable, one.package.direct) == (str(folder), "")
