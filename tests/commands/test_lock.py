@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,22 @@ def test_an_index_that_was_not_reached_is_not_asked_at_the_next_run(training, sh
 
         assert not index.asked
         assert lock is None
+
+
+def test_an_index_that_does_not_answer_holds_up_no_run(training, shelf, monkeypatch):
+    ever = threading.Event()
+    with served(shelf[0], until=ever) as index:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", index.address)
+        monkeypatch.setattr(locker, "_PATIENCE", 0.3)
+        _, lock = train(training, shelf[1])
+        ever.set()
+    with served(shelf[0]) as index:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", index.address)
+        monkeypatch.setattr(locker, "_PATIENCE", 60.0)
+        _, later = train(training, shelf[1])
+
+    assert lock is None
+    assert later.hashed == 2
 
 
 def test_without_uv_a_run_is_recorded_without_a_word(training, index, shelf, monkeypatch, tmp_path):

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -41,8 +41,10 @@ def digest(path: Path) -> str:
 
 
 @contextmanager
-def served(folder: Path, user: str = "") -> Iterator[Index]:  # noqa: C901  it holds a class
-    """Serve the wheels of a folder; with a user, to nobody else."""
+def served(  # noqa: C901  it holds a class
+    folder: Path, user: str = "", until: threading.Event | None = None
+) -> Iterator[Index]:
+    """Serve the wheels of a folder; with a user, to nobody else; not until something happens."""
     index = Index(folder, user)
     wanted = "Basic " + base64.b64encode(user.encode()).decode()
 
@@ -50,6 +52,8 @@ def served(folder: Path, user: str = "") -> Iterator[Index]:  # noqa: C901  it h
         def do_GET(self) -> None:
             parts = self.path.strip("/").split("/")
             index.asked.append(self.path)
+            if until:
+                until.wait(60)
             if user and self.headers.get("Authorization") != wanted:
                 self.reply(401, b"", "text/plain")
             elif parts[0] == "simple" and (page := index.page(parts[1])):
@@ -69,7 +73,8 @@ def served(folder: Path, user: str = "") -> Iterator[Index]:  # noqa: C901  it h
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             if self.command == "GET":
-                self.wfile.write(data)
+                with suppress(OSError):  # who asked is gone
+                    self.wfile.write(data)
 
         def log_message(self, *_arguments: object) -> None:
             pass
