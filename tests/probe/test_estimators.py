@@ -340,3 +340,24 @@ with joblib.parallel_backend("threading", n_jobs=2):
     (fit,) = seen.fits
     assert sum(fit["inside"].values()) == 11
     assert fit["threads"] is not None
+
+
+def test_what_scikit_learn_fits_for_its_own_ends_is_no_training(tmp_path):
+    seen = prints_the_same(
+        tmp_path,
+        """
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.metrics import log_loss
+        from sklearn.model_selection import cross_val_score
+        from sklearn.preprocessing import StandardScaler
+
+        X, y = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
+        print(log_loss(y, [0.1, 0.2, 0.8, 0.9]))
+        print(StandardScaler().fit_transform(X)[0])
+        print(cross_val_score(LogisticRegression(), X, y, cv=2))
+        """,
+    )
+
+    calls = [fit["call"].removeprefix("sklearn ") for fit in seen.fits]
+    assert calls[0].startswith("StandardScaler.")
+    assert calls[1:] == ["LogisticRegression.fit"] * 2

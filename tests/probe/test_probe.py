@@ -50,6 +50,7 @@ def run(folder: Path, script: str, *, python: str = sys.executable, log: Path | 
         **os.environ,
         "PYTHONPATH": f"{probe.folder()}:{rest}" if rest else str(probe.folder()),
         "MLREPRO_LOG": str(log),
+        "PYTHONDONTWRITEBYTECODE": "1",
         **env,
     }
     done = subprocess.run(

@@ -100,6 +100,21 @@ class _Describer:
         self.fits = fits
         self.latest = {}  # id of a model → number of its latest fit
 
+    def concerns(self, args):
+        """Whether the program trains something, or scikit-learn a tool for its own ends.
+
+        `log_loss` fits a `LabelBinarizer`; what cross validation fits can predict.
+        """
+        model = args[0]
+        if hasattr(model.__class__, "predict"):
+            return True
+        frame = sys._getframe(1)
+        while frame is not None and (
+            frame.f_globals.get("__package__") == __package__ or frame.f_locals.get("self") is model
+        ):
+            frame = frame.f_back
+        return frame is None or not frame.f_globals.get("__name__", "").startswith("sklearn.")
+
     def before(self, call, args, kwargs):
         """Note what was passed, where it is known already that it will be told."""
         told = _passed(call, args, kwargs) if self.fits.local.detailed else {}

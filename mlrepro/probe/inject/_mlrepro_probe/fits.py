@@ -64,7 +64,8 @@ class Fits:
             that returns fields which can wait until some records are written together. Where the
             call has raised, ``failed(state, args, kwargs)`` is called instead of `after`, if there
             is one. While the call lasts, `self.local.state` is its state, and `self.local.detailed`
-            says whether it will be told in full however short it is.
+            says whether it will be told in full however short it is. ``concerns(args)``, if there
+            is one, says whether a call is one of the program's own at all.
         """
         if getattr(function, "_mlrepro", False):
             return function
@@ -96,6 +97,8 @@ class Fits:
         if outer is None and get_ident() != self.main:
             outer = self.searching  # a thread of the search's, as joblib's
         if outer is None:
+            if not _concerns(describer, args):
+                return None
             return self._outermost(call, describer, args, kwargs)
         one = _Inner(local, _learner(call, args))
         if one.learner is None or one.learner is not one.before[1]:  # else it is `super().fit`
@@ -359,6 +362,14 @@ def _reference(model):
         return ref(model)
     except TypeError:
         return lambda: model
+
+
+def _concerns(describer, args):
+    try:
+        return not hasattr(describer, "concerns") or describer.concerns(args)
+    except Exception as error:
+        forget(error)
+        return True
 
 
 class _Watched:
