@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mlrepro import paths
 from mlrepro.capture import environment
+from mlrepro.capture import work as works
 from mlrepro.capture.observation import Interpreter
 from mlrepro.cleanroom import environments, mounts
 from mlrepro.cleanroom import room as rooms
@@ -81,7 +82,7 @@ def lent(
         If the active one is to be taken, and its Python does not start.
     """
     with contextlib.ExitStack() as stack:
-        active = _choice(variables)
+        active = _choice(variables, here.root)
         if (
             wanted == "current"
             or not record.environment.fingerprint
@@ -100,9 +101,9 @@ def lent(
         yield chosen
 
 
-def _choice(variables: Mapping[str, str]) -> Chosen | RestoreError:
+def _choice(variables: Mapping[str, str], root: Path) -> Chosen | RestoreError:
     try:
-        return choose(variables)
+        return choose(variables, root=root)
     except RestoreError as error:
         return error
 
@@ -139,7 +140,8 @@ def _recorded_one(built: Built, lock: Lock) -> Chosen:
         found = environment.interpreter(str(built.python), variables=_PLAIN)
     except UsageError as error:
         raise RestoreError(str(error)) from error
-    had, packages = environment.fingerprint(found)
+    # Nothing in it was changed: all its files were looked at when it was lent.
+    had, packages = environment.fingerprint(found, used=())
     own = [Package(one.name, one.version, editable=one.source.partition(":")[2])
            for one in lock.requirements if one.source.startswith("project:")]  # fmt: skip
     packages = tuple(sorted([*packages, *own], key=lambda package: package.name))
@@ -153,8 +155,15 @@ def _recorded_one(built: Built, lock: Lock) -> Chosen:
 _PLAIN = {"PATH": os.defpath}
 
 
-def choose(variables: Mapping[str, str]) -> Chosen:
+def choose(variables: Mapping[str, str], *, root: Path | None = None) -> Chosen:
     """Take the active virtual environment's Python, else the first one on the PATH, else ours.
+
+    Parameters
+    ----------
+    variables : mapping
+        They tell which is active.
+    root : Path, optional
+        The project, which remembers what was read of installed packages: 0.4 s spared.
 
     Raises
     ------
@@ -169,7 +178,9 @@ def choose(variables: Mapping[str, str]) -> Chosen:
             str(error),
             hint="Activate the environment that the model is to be trained in.",
         ) from error
-    return Chosen(executable, *environment.fingerprint(found), found.base_prefix)
+    cache = root / works.FOLDER / "distributions.json" if root else None
+    known = environment.fingerprint(found, cache=cache, root=root)
+    return Chosen(executable, *known, found.base_prefix)
 
 
 def changes(

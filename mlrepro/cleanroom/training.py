@@ -322,7 +322,9 @@ def _environ(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> dict
     environ = recorded_variables(record, os.environ, threads=threads)
     if not threads:
         environ.update({n: v for n, v in os.environ.items() if _COUNTS.match(n)})
-    path = environ.get("PYTHONPATH", "")
+    path = environ.pop("PYTHONPATH", "")
+    if plan.layer and "PYTHONPATH" not in record.variables.derived:
+        path = ""  # this machine's own packages, which the recorded environment did not have
     search = [shelter.search_path(path, plan.outer, room, plan.top)] if path else []
     if search := [*_own_modules(plan), *search]:
         environ["PYTHONPATH"] = os.pathsep.join(search)
