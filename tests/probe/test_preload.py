@@ -373,6 +373,19 @@ def test_folders_that_python_lists_are_noted(bench):
     assert str(bench.place) in listed
 
 
+def test_a_folder_that_libc_lists_by_itself_is_noted(bench):
+    bench.write("one/a")
+    program = bench.compiled(
+        "scans",
+        "#include <dirent.h>\nint main(void) {"
+        ' struct dirent **names; return scandir("one", &names, 0, alphasort) == 3 ? 0 : 1; }',
+    )
+
+    (listed,) = bench.seen(program).of("d")
+
+    assert listed.fields == (str(bench.place / "one"), "-1", "", "")
+
+
 # --- processes
 
 
@@ -742,6 +755,24 @@ def test_what_the_user_preloads_himself_stays(bench):
 
     assert done.stdout == "own\n"
     assert bench.noted().files() == ["r old"]
+
+
+def test_what_a_library_asks_for_while_it_is_loaded_is_noted(bench):
+    library = bench.compiled(
+        "libasks.so",
+        "#include <stdlib.h>\nint threads;\n__attribute__((constructor)) static void ask(void) {"
+        ' threads = getenv("ASKS_THREADS") ? atoi(getenv("ASKS_THREADS")) : 1; }',
+        "-shared",
+        "-fPIC",
+    )
+    program = bench.compiled(
+        "asks", "extern int threads;\nint main(void) { return threads; }", library
+    )
+
+    done = bench.run(program, ASKS_THREADS="7")
+
+    assert done.returncode == 7
+    assert "ASKS_THREADS" in [record.fields[0] for record in bench.noted().of("e")]
 
 
 @pytest.mark.parametrize("first", [False, True])
