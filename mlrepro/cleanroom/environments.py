@@ -237,7 +237,7 @@ def _made(folder: Path, lock: Lock, here: Place | None, notify: Callable[[str], 
         raise RestoreError(f"the recorded environment cannot be made: {error}") from error
     except StoreError as error:
         borrowed.remove(building)
-        raise RestoreError(_why(lock, error), hint=CURRENT) from error
+        raise RestoreError(why(lock, error), hint=CURRENT) from error
     except BaseException:
         borrowed.remove(building)
         raise
@@ -310,7 +310,7 @@ def _wheel_name(one: Requirement, wheel: Path) -> str:
     return f"{one.name.replace('-', '_')}-{one.version}-{'-'.join(parts)}.whl"
 
 
-def _why(lock: Lock, error: StoreError) -> str:
+def why(lock: Lock, error: StoreError) -> str:
     """Return one sentence that names the packages which are not to be had."""
     said = f"{error} {error.hint or ''}".lower()
     named = [one for one in lock.requirements if re.search(_NAMED.format(_loose(one.name)), said)]
