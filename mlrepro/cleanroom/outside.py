@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlrepro.capture import variables
+from mlrepro.cleanroom import pathmaps
 from mlrepro.errors import ManifestError
 from mlrepro.manifest import Manifest, Variables
 
@@ -21,10 +23,13 @@ class Outside:
         The run.
     folder : Path
         Where copies lie, each under its whole path: ``<folder>/data/x.csv`` for ``/data/x.csv``.
+    maps : mapping of str to Path
+        What recorded places are on this machine, as its user says.
     """
 
     record: Manifest
     folder: Path
+    maps: Mapping[str, Path] = field(default_factory=dict)
     _shown: dict[str, Path] = field(default_factory=dict)
 
     def places(self, path: str) -> list[str]:
@@ -43,6 +48,11 @@ class Outside:
         home = self._home(path)
         own = str(Path.home())
         return [path, own + path[len(home) :]] if home and own != home else [path]
+
+    def mapped(self, path: str) -> list[str]:
+        """Return what a recorded file is here, where the user's maps speak of it."""
+        found = pathmaps.mapped(path, self.maps)
+        return [found] if found else []
 
     def show(self, place: str, source: Path) -> None:
         """Let a file of this machine appear at a place."""
@@ -65,6 +75,18 @@ class Outside:
                 found[top] = self.folder / top.lstrip("/")
             else:
                 found[place] = source
+        return {**self._whole(found), **found}
+
+    def _whole(self, shown: Mapping[str, Path]) -> dict[str, Path]:
+        """Return the mapped folders in which nothing from elsewhere is to appear.
+
+        A file of the ledger's that such a folder lacks would be created in it, empty.
+        """
+        found = {}
+        for place, here in self.maps.items():
+            below = (s for p, s in shown.items() if p.startswith(f"{place}/"))
+            if here.exists() and str(here) != place and all(s.is_relative_to(here) for s in below):
+                found[place] = here
         return found
 
     def _home(self, path: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from mlrepro import paths, plain
 from mlrepro.capture import blindspots
 from mlrepro.capture.untracked import is_secret
+from mlrepro.cleanroom import pathmaps
 from mlrepro.cleanroom.outside import Outside
 from mlrepro.cleanroom.room import Room
 from mlrepro.drift import Change
@@ -176,7 +177,7 @@ def _put_all(
     notify: Callable[[str], None],
 ) -> tuple[dict[str, Path], list[str]]:
     """Put every input into its place; return what is to be bound, and what is not to be had."""
-    outside = Outside(record, room.work / "outside")
+    outside = Outside(record, room.work / "outside", pathmaps.read(here.root))
     absent: list[str] = []
     for one in inputs:
         if one.source is Source.CODE:
@@ -265,7 +266,8 @@ def _copied(source: Path, one: Input, digest: Digest, target: Path) -> list[str]
 def _put_outside(here: Place, one: Input, digest: Digest, outside: Outside) -> list[str]:
     """Let a file outside the project appear at each of its places that does not hold it."""
     places = outside.places(one.path)
-    holding = next((place for place in places if is_file(Path(place), digest)), None)
+    known = (*outside.mapped(one.path), *places)
+    holding = next((place for place in known if is_file(Path(place), digest)), None)
     if holding == places[0] and len(places) == 1:
         return []
     try:

@@ -184,7 +184,8 @@ def train(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> Trained
     environ = _environ(record, plan, room, threads=threads)
     command, cwd = _fed(record, plan.command, room), Path(plan.cwd)
     if plan.binds:
-        mine = {p for p, s in plan.binds.items() if s.is_file() and not _is_in(room, s)}
+        prefix = Path(plan.chosen.environment.prefix)
+        mine = {p for p, s in plan.binds.items() if s != prefix and not _is_in(room, s)}
         command = mounts.wrap(command, binds=plan.binds, cwd=plan.cwd, keep=plan.keep,
                               fixed=mine, whole=plan.whole)  # fmt: skip
         cwd = room.root
