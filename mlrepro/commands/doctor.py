@@ -273,7 +273,8 @@ def _ledger(patient: _Patient) -> Iterator[Found]:
     if tips and walked.returncode:
         yield FAIL, f"the ledger lacks objects: {git.sentence(walked.stderr)}", "See `git fsck`."
     elif not found.damaged:
-        counts = f"{_counted(len(found.entries), 'run')} of {_counted(len(tips), 'log')}"
+        clones = len({writers.of_ref(ref) for ref in tips})
+        counts = f"{_counted(len(found.entries), 'run')} of {_counted(clones, 'clone')}"
         yield OK, f"the ledger is whole: {counts}", ""
 
 

@@ -13,7 +13,7 @@ from mlrepro.cleanroom import environments, interpreter
 from mlrepro.cleanroom.interpreter import Chosen
 from mlrepro.commands import causes, packages
 from mlrepro.commands.expectations import CLOSE, IMPOSSIBLE, NOTE, UNLIKELY, Found
-from mlrepro.errors import ManifestError, MlreproError, RestoreError, StoreError
+from mlrepro.errors import ManifestError, MlreproError, RestoreError, StoreError, UvError
 from mlrepro.locks import Lock, Requirement
 from mlrepro.manifest import Change, Digest, Manifest
 from mlrepro.stores import ledgerlocks, uv
@@ -31,7 +31,6 @@ _NUMBERS = frozenset(("numpy", "scipy", "pandas", "polars", "pyarrow", "numba"))
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 _NAMED = 5
 _DIGITS = 32  # as `environments` names its folders
-_UNREACHED = "no index was reached"
 
 
 @dataclass(frozen=True)
@@ -103,15 +102,31 @@ def _of_lock(here: Place, lock: Lock) -> Iterator[Found]:
     if (environments.home() / lock.digest.value[:_DIGITS] / "mlrepro.json").is_file():
         yield NOTE, f"the recorded environment, {count}, was made here before"
         return
-    yield from _interpreter(uv.find(), lock)
-    yield NOTE, f"the recorded environment, {count}, will be made from its lock"
     for one in lock.requirements:
         if one.source.startswith("object:") and not _is_kept(here, one):
             raise RestoreError(f"the wheel of {one.pin} is neither here nor on the DVC remote")
+    program = uv.find()
+    python, version = _python(program, lock)
+    absent = _rehearsed(here, program, lock, python)
+    brought = f", after {absent} download{'s' * (absent != 1)}" if absent else ""
+    yield NOTE, f"the recorded environment, {count}, will be made from its lock{brought}"
+    if version != lock.python:
+        same = _minor(version) == _minor(lock.python)
+        told = f"Python {version} would be used: {lock.python} is not on this machine"
+        yield (NOTE if same else CLOSE), told, f"`uv python install {lock.python}` brings it."
     for one in lock.unhashed:
-        waits = one.unhashed == _UNREACHED
-        told = f"only the version of {one.name} {one.version} is known"
-        yield (CLOSE if waits else UNLIKELY), f"{told}: {one.unhashed}" if one.unhashed else told
+        why = f": {one.unhashed}" if one.unhashed else ""
+        yield CLOSE, f"of {one.name} only its version, {one.version}, is known{why}"
+
+
+def _rehearsed(here: Place, program: Path, lock: Lock, python: Path) -> int:
+    """Return how many packages would be fetched; those that no index brings are left out."""
+    others = [one.name for one in lock.requirements if one.source]
+    text = lock.without(*others).installable()
+    try:
+        return uv.rehearse(program, text, python=python, where=here.root) if text else 0
+    except UvError as error:
+        raise RestoreError(environments.why(lock, error), hint=environments.CURRENT) from error
 
 
 def _is_kept(here: Place, one: Requirement) -> bool:
@@ -126,17 +141,15 @@ def _is_kept(here: Place, one: Requirement) -> bool:
         return False
 
 
-def _interpreter(program: Path, lock: Lock) -> Iterator[Found]:
-    if uv.python(program, lock.python, lock.implementation):
-        return
-    hint = f"`uv python install {lock.python}` brings it."
+def _python(program: Path, lock: Lock) -> tuple[Path, str]:
+    """Return the recorded Python, or the nearest one, as `environments` chooses."""
+    if exact := uv.python(program, lock.python, lock.implementation):
+        return exact, lock.python
     nearest = uv.nearest(program, lock.python) if lock.implementation == "cpython" else None
     if nearest is None:
         told = f"there is no {lock.implementation} {lock.python} on this machine, nor a similar one"
-        raise RestoreError(told, hint=hint)
-    same = _minor(nearest[1]) == _minor(lock.python)
-    told = f"Python {nearest[1]} would be used: {lock.python} is not on this machine"
-    yield (NOTE if same else CLOSE), told, hint
+        raise RestoreError(told, hint=f"`uv python install {lock.python}` brings it.")
+    return nearest
 
 
 def _minor(version: str) -> str:

@@ -176,7 +176,7 @@ def test_a_damaged_ledger_is_a_failure(project):
 
     broken = found("ledger")
 
-    assert (whole.state, "1 run of 1 log" in whole.sentence) == (State.OK, True)
+    assert (whole.state, "1 run of 1 clone" in whole.sentence) == (State.OK, True)
     assert set(states(broken)) == {"fail"}
 
 

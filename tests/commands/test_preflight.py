@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
@@ -345,13 +346,15 @@ def surroundings_of(elsewhere, env="lock"):
 def test_a_lock_is_taken_and_what_has_no_hash_is_named(elsewhere, monkeypatch):
     monkeypatch.setattr(uv, "find", lambda: Path("/uv"))
     monkeypatch.setattr(uv, "python", lambda *_a: Path("/python"))
+    monkeypatch.setattr(uv, "rehearse", lambda *_a, **_k: 1)
 
     found = surroundings_of(elsewhere)
 
     assert found.source == "lock"
-    assert "2 packages, will be made" in found.found[0][1]
-    assert found.found[1][0] is UNLIKELY
-    assert "torch 2.4.0+cu121" in found.found[1][1]
+    assert "2 packages, will be made from its lock, after 1 download" in found.found[0][1]
+    assert found.found[1][0] is CLOSE
+    assert "torch" in found.found[1][1]
+    assert "not on the index" in found.found[1][1]
     assert len(found.found) == 2
 
 
@@ -363,13 +366,36 @@ def test_the_nearest_python_is_named(elsewhere, monkeypatch, nearest, source, ex
     monkeypatch.setattr(uv, "find", lambda: Path("/uv"))
     monkeypatch.setattr(uv, "python", lambda *_a: None)
     monkeypatch.setattr(uv, "nearest", lambda *_a: (Path("/p"), nearest) if nearest else None)
+    monkeypatch.setattr(uv, "rehearse", lambda *_a, **_k: 0)
+
+    found = surroundings_of(elsewhere)
+    told = next(one for one in found.found if len(one) > 2)
+
+    assert found.source == source
+    assert told[0] is expected
+    assert "3.11.0" in told[1]
+    assert "uv python install 3.11.0" in told[2]
+
+
+def has_uv() -> bool:
+    try:
+        return uv.find().exists()
+    except UvMissingError:
+        return False
+
+
+@pytest.mark.skipif(not has_uv(), reason="no uv here")
+def test_a_package_that_nobody_has_is_named_by_a_real_uv(elsewhere, tmp_path, monkeypatch):
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    monkeypatch.setattr(uv, "python", lambda *_a: Path(sys.executable))
 
     found = surroundings_of(elsewhere)
 
-    assert found.source == source
-    assert found.found[0][0] is expected
-    assert "3.11.0" in found.found[0][1]
-    assert "uv python install 3.11.0" in found.found[0][2]
+    assert found.source == "current"
+    assert "cannot be made: numpy 1.26.4" in found.found[0][1]
+    assert "--env current" in found.found[0][2]
 
 
 def test_without_uv_or_without_a_lock_the_active_environment_is_weighed(elsewhere, monkeypatch):
