@@ -16,19 +16,19 @@ import fcntl
 import hashlib
 import json
 import os
-import re
-import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from mlrepro import paths
-from mlrepro.cleanroom import borrowed, room
-from mlrepro.errors import MlreproError, ObjectNotFoundError, RestoreError, StoreError
-from mlrepro.locks import Lock, Requirement
-from mlrepro.manifest import Digest
+from mlrepro.cleanroom import borrowed, making, room
+from mlrepro.cleanroom.making import CURRENT, why
+from mlrepro.errors import MlreproError, RestoreError, StoreError
+from mlrepro.locks import Lock
 from mlrepro.stores import uv
 from mlrepro.stores.place import Place
+
+__all__ = ["CURRENT", "UNUSED", "Built", "Kept", "borrow", "home", "kept", "remove", "why"]
 
 _MARK = "mlrepro.json"
 _LOCK = ".lock"
@@ -127,7 +127,7 @@ def borrow(
 @contextlib.contextmanager
 def _shared(
     folder: Path,
-    make: Callable[[], Built],
+    make: Callable[[], None],
     outdated: Callable[[Built], bool],
     notify: Callable[[str], None],
 ) -> Iterator[Built]:
@@ -209,60 +209,23 @@ def _files(top: str, below: str) -> Iterator[str]:
                 yield f"{name} {found.st_size} {found.st_mtime_ns}"
 
 
-def _made(folder: Path, lock: Lock, here: Place | None, notify: Callable[[str], None]) -> Built:
+def _made(folder: Path, lock: Lock, here: Place | None, notify: Callable[[str], None]) -> None:
     """Make an environment beside its place and move it there, whole."""
-    program = uv.find()
-    python, version, notes = _interpreter(program, lock)
     building = folder.with_name(folder.name + _BUILDING)
     borrowed.remove(building)
     borrowed.remove(folder)
-    count = len(lock.requirements)
-    notify(f"making the recorded environment: Python {version}, {_count(count, 'package')}")
     try:
-        wheels = folder.with_name(folder.name + _BUILDING + "-wheels")
-        try:
-            text = _stored(lock, here, wheels).installable()
-            links = (wheels,) if wheels.exists() else ()
-            uv.create(program, building, python=python)
-            where = here.root if here else None
-            uv.sync(program, building, text, find_links=links, where=where)
-        finally:
-            borrowed.remove(wheels)
+        version, notes = making.make(building, lock, here=here, notify=notify)
         mark = {"form": _FORM, "lock": str(lock.digest), "python": version, "notes": notes,
                 "census": _census(building)}  # fmt: skip
         paths.write_beside(building / _MARK, json.dumps(mark))
         os.replace(building, folder)
     except OSError as error:
-        borrowed.remove(building)
         raise RestoreError(f"the recorded environment cannot be made: {error}") from error
     except StoreError as error:
-        borrowed.remove(building)
         raise RestoreError(why(lock, error), hint=CURRENT) from error
-    except BaseException:
+    finally:
         borrowed.remove(building)
-        raise
-    return Built(folder, folder / "bin/python", version, "lock", tuple(notes))
-
-
-CURRENT = "`--env current` trains in the active environment and names what differs."
-
-
-def _interpreter(program: Path, lock: Lock) -> tuple[Path, str, list[str]]:
-    """Return the recorded Python, or the nearest one and a sentence; nothing is downloaded."""
-    if exact := uv.python(program, lock.python, lock.implementation):
-        return exact, lock.python, []
-    hint = f"`uv python install {lock.python}` brings it; {CURRENT}"
-    near = uv.nearest(program, lock.python) if lock.implementation == "cpython" else None
-    if near is None:
-        raise RestoreError(
-            f"there is no {lock.implementation} {lock.python} on this machine, nor a similar one",
-            hint=hint,
-        )
-    python, version = near
-    return python, version, [
-        f"Python {version} instead of the recorded {lock.python}, which this machine does not have"
-        f" (`uv python install {lock.python}` brings it)"
-    ]  # fmt: skip
 
 
 def _is_better_here(built: Built, lock: Lock) -> bool:
@@ -273,72 +236,6 @@ def _is_better_here(built: Built, lock: Lock) -> bool:
         return uv.python(uv.find(), lock.python, lock.implementation) is not None
     except MlreproError:
         return False
-
-
-def _stored(lock: Lock, here: Place | None, folder: Path) -> Lock:
-    """Lay out the wheels that the ledger's objects keep; return a lock that takes them by hash."""
-    found = []
-    for one in lock.requirements:
-        if here and one.source.startswith("object:"):
-            digest = hashlib.sha256(_laid_out(one, here, folder).read_bytes()).hexdigest()
-            one = replace(one, source="", hashes=(f"sha256:{digest}",))  # noqa: PLW2901
-        found.append(one)
-    return replace(lock, requirements=tuple(found))
-
-
-def _laid_out(one: Requirement, here: Place, folder: Path) -> Path:
-    from mlrepro.cleanroom import restore  # noqa: PLC0415  a ring otherwise
-
-    digest = Digest.parse(one.source.removeprefix("object:"))
-    folder.mkdir(parents=True, exist_ok=True)
-    raw = folder / digest.value
-    restore.fetch(here, [digest], notify=lambda _sentence: None)
-    try:
-        here.stores.put(digest, raw)
-        return raw.rename(folder / _wheel_name(one, raw))
-    except (ObjectNotFoundError, zipfile.BadZipFile, KeyError) as error:
-        raise StoreError(f"the kept wheel of {one.name} {one.version}: {error}") from error
-
-
-def _wheel_name(one: Requirement, wheel: Path) -> str:
-    """Return the file name of a wheel: installers read the tags from it."""
-    with zipfile.ZipFile(wheel) as archive:
-        name = next(n for n in archive.namelist() if n.endswith(".dist-info/WHEEL"))
-        text = archive.read(name).decode()
-    tags = [line[5:].strip().split("-") for line in text.splitlines() if line.startswith("Tag: ")]
-    parts = (".".join(sorted({tag[at] for tag in tags})) for at in range(3))
-    return f"{one.name.replace('-', '_')}-{one.version}-{'-'.join(parts)}.whl"
-
-
-def why(lock: Lock, error: StoreError) -> str:
-    """Return one sentence that names the packages which are not to be had."""
-    said = f"{error} {error.hint or ''}".lower()
-    named = [one for one in lock.requirements if re.search(_NAMED.format(_loose(one.name)), said)]
-    guilty = [one for one in named if one.version in said] or named
-    if not guilty:
-        return f"the recorded environment cannot be made: {error}"
-    listed = ", ".join(f"{one.name} {one.version}{_marked(one)}" for one in guilty[:_MOST_NAMED])
-    more = f" and {len(guilty) - _MOST_NAMED} more" if len(guilty) > _MOST_NAMED else ""
-    verb = "is" if len(guilty) == 1 else "are"
-    known = f" (recorded with the index {', '.join(lock.indexes)})" if lock.indexes else ""
-    gone = f"{listed}{more} {verb} not to be had here{known}"
-    return f"the recorded environment cannot be made: {gone}"
-
-
-_NAMED = r"(?<![\w.-]){}(?![\w-])"
-_MOST_NAMED = 6
-
-
-def _loose(name: str) -> str:
-    return re.escape(name.lower()).replace(r"\-", "[-_.]")
-
-
-def _marked(one: Requirement) -> str:
-    return f" ({one.unhashed})" if one.unhashed else ""
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def kept() -> list[Kept]:

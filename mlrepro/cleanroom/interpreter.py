@@ -94,6 +94,8 @@ def lent(
             lock = _lock_of(here, record)
             built = stack.enter_context(environments.borrow(lock, here=here, notify=notify))
             chosen = _recorded_one(built, lock)
+            for note in chosen.notes:
+                notify(note)
         except MlreproError as error:
             note = f"not trained in the recorded environment, but in the active one: {error}"
             notify(note)

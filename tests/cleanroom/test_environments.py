@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -165,15 +166,27 @@ def test_what_python_compiles_is_no_damage(shelf, links):
 
 
 def test_a_package_that_is_not_to_be_had_is_named(shelf, links):
-    lock = locked(links, "1.5", hashes=(), unhashed="not on the index")
+    lock = locked(links, "1.5", hashes=("sha256:" + "0" * 64,))
 
-    with pytest.raises(
-        RestoreError, match=r"numlib 1\.5 \(not on the index\) is not to be had"
-    ) as e:
+    with pytest.raises(RestoreError, match=r"numlib 1\.5 is not to be had here") as e:
         environments.borrow(lock, here=None).__enter__()
 
     assert "--env current" in e.value.hint
     assert environments.kept() == []
+
+
+def test_a_package_that_never_was_on_an_index_is_left_out_unless_it_makes_the_numbers(shelf, links):
+    lock = locked(links)
+    apt = Requirement("python-apt", "2.4", unhashed="not on the index")
+    torch = Requirement("torch", "2.1+cu121", unhashed="this version is not on the index")
+
+    with environments.borrow(replace(lock, requirements=(*lock.requirements, apt)), here=None) as b:
+        assert weight(b) == 1.0
+        assert "left out, since not to be had here: python-apt 2.4 (not on the index)" in b.notes[0]
+    with pytest.raises(RestoreError, match=r"torch 2\.1\+cu121"):
+        environments.borrow(
+            replace(lock, requirements=(*lock.requirements, apt, torch)), here=None
+        ).__enter__()
 
 
 def test_a_file_of_other_content_is_not_installed(shelf, links):
