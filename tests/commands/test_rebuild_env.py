@@ -12,7 +12,7 @@ import pytest
 
 from mlrepro.cleanroom import mounts
 from mlrepro.locks import Requirement
-from mlrepro.stores import git, ledgerlocks
+from mlrepro.stores import git, ledgerlocks, uv
 from tests.cleanroom import wheels
 
 TRAIN = "import json, numlib\njson.dump([numlib.weight(n) for n in range(9)], open('model.json', 'w'))\n"
@@ -96,6 +96,10 @@ def test_a_rebuild_trains_in_the_recorded_environment_whatever_is_active(machine
     assert report["environment"] == []
     assert "made from its lock" in report["environment_used"]
 
+    again = machine.project.mlrepro("rebuild", "last", env=active_in(machine.other))
+    assert "making the recorded environment" not in again.stderr
+    assert "\nenvironment: the recorded one, made from its lock (Python" in again.stdout
+
 
 def test_the_active_environment_is_used_if_asked_for_and_its_packages_are_named(machine):
     machine.run("python", "train.py")
@@ -117,9 +121,8 @@ def identical(machine: Machine, **options) -> dict:
     return report
 
 
-@pytest.mark.parametrize("python", ["bin/python", "bin/python3"])
-def test_a_python_named_by_its_path_is_the_recorded_one(machine, python):
-    machine.run(str(machine.ann / python), "train.py", env=machine.other)
+def test_a_python_named_by_its_path_is_the_recorded_one(machine):
+    machine.run(str(machine.ann / "bin/python3"), "train.py", env=machine.other)
     machine.lock()
 
     identical(machine)
@@ -151,39 +154,26 @@ def test_a_package_of_the_project_is_imported_from_the_room_and_not_from_the_wor
     assert report["environment"] == []
 
 
-def test_a_package_that_no_index_has_any_more_is_one_sentence(machine):
+def test_where_it_cannot_be_made_the_active_environment_is_used_and_that_is_said(
+    machine, monkeypatch
+):
+    monkeypatch.setenv("MLREPRO_LOCK", "off")
     machine.run("python", "train.py")
-    machine.lock(Requirement("numlib", "1.5", hashes=("sha256:" + "0" * 64,)))
 
     code, report = machine.rebuild()
-
     assert (code, report["verdict"]) == (1, "drifted")
-    assert "numlib 1.5 is not to be had here" in report["notes"][0]
+    assert "its lock is not in the ledger" in report["notes"][0]
     assert "the active one" in report["environment_used"]
 
-
-def test_without_a_lock_the_active_environment_is_used_and_that_is_said(machine):
-    machine.run("python", "train.py")
-
+    machine.lock(Requirement("numlib", "1.5", hashes=("sha256:" + "0" * 64,)))
     code, report = machine.rebuild()
-
     assert code == 1
-    assert "its lock is not in the ledger" in report["notes"][0]
+    assert "numlib 1.5 is not to be had here" in report["notes"][0]
 
-
-def test_without_uv_the_active_environment_is_used_and_that_is_said(machine):
-    machine.run("python", "train.py")
     machine.lock()
-    done = machine.project.call(
-        sys.executable,
-        "-c",
-        WITHOUT_UV,
-        "rebuild",
-        "last",
-        env=active_in(machine.other),
-        check=False,
-    )
-
+    here = active_in(machine.other)
+    command = (sys.executable, "-c", WITHOUT_UV, "rebuild", "last")
+    done = machine.project.call(*command, env=here, check=False)
     assert done.returncode == 1
     assert "not trained in the recorded environment" in done.stdout
     assert "uv is not installed" in done.stdout
@@ -221,43 +211,50 @@ def test_a_makefile_that_names_the_environment_by_its_path_reaches_the_recorded_
     identical(machine)
 
 
-@pytest.mark.parametrize("way", ["makefile", "command"])
-def test_an_environment_inside_the_project_becomes_the_recorded_one(machine, way):
+def test_an_environment_inside_the_project_becomes_the_recorded_one(machine):
     root = machine.project.root
     own = wheels.made(root / ".venv", "numlib==1.0", links=machine.links, python=BASE)
     machine.project.write(".gitignore", ".venv\n")
-    machine.project.write("Makefile", "all:\n\t@.venv/bin/python train.py\n")
-    machine.run(*(["make"] if way == "makefile" else [".venv/bin/python", "train.py"]))
+    machine.run(".venv/bin/python", "train.py")
     machine.lock(prefix=own)
     wheels.install(own, "numlib==2.0", links=machine.links)
 
     identical(machine)
 
 
-@pytest.mark.parametrize("runner", ["conda run -n ml --no-capture-output", "uv run"])
-def test_a_runner_of_commands_reaches_the_recorded_environment(machine, runner, tmp_path):
+def test_runners_of_commands_reach_the_recorded_environment(machine, tmp_path):
     for name, skipped in (("conda", 4), ("uv", 1)):
         tool = tmp_path / "tools" / name
         tool.parent.mkdir(exist_ok=True)
         tool.write_text(f'#!/bin/sh\nshift {skipped}\nPATH={machine.ann}/bin:$PATH exec "$@"\n')
         tool.chmod(0o755)
-    machine.project.write("run.sh", f"#!/bin/sh\n{runner} python train.py\n").chmod(0o755)
+    lines = ("conda run -n ml --no-capture-output python train.py", "mv model.json first.json",
+             "uv run python train.py")  # fmt: skip
+    machine.project.write("run.sh", "\n".join(["#!/bin/sh -e", *lines]) + "\n").chmod(0o755)
     path = f"{tool.parent}:{machine.ann}/bin:{os.environ['PATH']}"
     machine.project.commit("training")
     machine.project.mlrepro("run", "./run.sh", check=True, env={"PATH": path})
     machine.lock()
 
-    identical(machine)
+    report = identical(machine)
+
+    assert {"first.json", "model.json"} <= {one["path"] for one in report["artifacts"]}
 
 
-def test_the_second_rebuild_makes_nothing(machine, monkeypatch):
-    machine.run("python", "train.py")
-    machine.lock()
-    machine.rebuild()
-    monkeypatch.setenv("UV_FIND_LINKS", "/nowhere")
+def test_a_training_of_another_python_is_rebuilt_with_that_python(machine, tmp_path):
+    known = uv.installed(uv.find())
+    found = next((path for path, version in known if (3, 8) <= minor(version) < (3, 11)), None)
+    if found is None:
+        pytest.skip("this machine has no older Python")
+    machine.project.write("train.py", TRAIN + "open('v.txt', 'w').write(__import__('sys').version)")
+    ann = wheels.made(tmp_path / "ann", "numlib==1.0", links=machine.links, python=found)
+    machine.run("python", "train.py", env=ann)
+    machine.lock(prefix=ann)
 
-    done = machine.project.mlrepro("rebuild", "last", env=active_in(machine.other))
+    report = identical(machine)
 
-    assert done.returncode == 0
-    assert "making the recorded environment" not in done.stderr
-    assert "environment: the recorded one" in done.stdout
+    assert report["environment"] == []
+
+
+def minor(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")[:2]))
