@@ -251,7 +251,8 @@ class Package:
         Files that the run used and that are not as the installer left them, relative to the
         folder of packages → the first 16 hex digits of the sha256 of what they hold now.
     kept : str
-        The digest of the wheel it was installed from, kept as an object of the ledger.
+        The digest of its wheel, kept as an object of the ledger: of what is small and neither an
+        index nor git has.
 
     A package of conda that is no Python distribution is called ``conda:<name>``; its tag is
     conda's build.

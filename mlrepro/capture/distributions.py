@@ -100,6 +100,21 @@ def found(
     return [*result.values(), *(Installed(package, "") for package in managed)]
 
 
+def info_of(package: Package, path: Iterable[str]) -> str:
+    """Return the ``dist-info`` of a distribution.
+
+    Raises
+    ------
+    OSError
+        If it is not there.
+    """
+    for folder in dict.fromkeys(path):
+        for name, version, info in _infos(folder):
+            if (normal(name), version) == (package.name, package.version):
+                return info
+    raise OSError(f"{package.name} is not there")
+
+
 def conda(prefix: str) -> list[Package]:
     """Return the packages of the conda environment that a prefix is; none where it is no such."""
     try:

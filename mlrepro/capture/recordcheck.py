@@ -42,12 +42,19 @@ class _Record:
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
     """What a record says of a file; `size` is -1 where it does not say it."""
 
     size: int
     digest: tuple[str, bytes] | None
     written: int
+
+    def holds(self, data: bytes) -> bool:
+        """Say whether these bytes are known to be the recorded ones."""
+        if self.digest is None:
+            return False
+        algorithm, value = self.digest
+        return hashlib.new(algorithm, data).digest() == value
 
 
 def changed(
@@ -157,7 +164,7 @@ def _of_top(
     return found
 
 
-def _claimed(name: str, records: Mapping[str, _Record]) -> tuple[str, _Entry | None]:
+def _claimed(name: str, records: Mapping[str, _Record]) -> tuple[str, Entry | None]:
     """Return whose a file is, and what the record says of it."""
     for owner, record in records.items():
         if line := record.lines.get(name):
@@ -190,7 +197,7 @@ def _key(
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-def _difference(path: Path, status: os.stat_result, entry: _Entry | None, prefix: str) -> str:
+def _difference(path: Path, status: os.stat_result, entry: Entry | None, prefix: str) -> str:
     """Return 16 hex digits of what a file holds now; empty where it is as it was installed."""
     if entry is None:
         return _digest(path)
@@ -201,11 +208,7 @@ def _difference(path: Path, status: os.stat_result, entry: _Entry | None, prefix
         data = path.read_bytes()
     except OSError:
         return ""
-    if entry.digest is not None:
-        algorithm, value = entry.digest
-        if hashlib.new(algorithm, data).digest() == value:
-            return ""
-    elif same_size:
+    if entry.holds(data) or (entry.digest is None and same_size):
         return ""
     if prefix and prefix.encode() in data and Path(prefix, "conda-meta").is_dir():
         return ""
@@ -233,6 +236,12 @@ def _shortened(files: Mapping[str, str]) -> dict[str, str]:
 # --- the record
 
 
+def recorded(info: str) -> dict[str, Entry]:
+    """Return what the record of a distribution says of each file; nothing where there is none."""
+    record = _record(info)
+    return {name: _entry(line, record.written) for name, line in record.lines.items()}
+
+
 def _record(info: str) -> _Record:
     """Return what a record says; nothing where it cannot be read."""
     try:
@@ -252,12 +261,12 @@ def _name(line: bytes) -> str:
     return match["path"][1:-1].replace('""', '"') if match else ""
 
 
-def _entry(line: bytes, written: int) -> _Entry:
+def _entry(line: bytes, written: int) -> Entry:
     match = _ENTRY.match(line.decode("utf-8", "surrogateescape"))
     if match is None:
-        return _Entry(-1, None, written)
+        return Entry(-1, None, written)
     size = int(match["size"]) if re.fullmatch("[0-9]{1,15}", match["size"]) else -1
-    return _Entry(size, _parsed(match["hash"]), written)
+    return Entry(size, _parsed(match["hash"]), written)
 
 
 def _parsed(text: str) -> tuple[str, bytes] | None:

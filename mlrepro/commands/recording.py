@@ -149,7 +149,6 @@ def seal(
     listed = effective.folders(observation, here.root, read.inputs)
     settled = _settle(here, state, read, [a.path for a in made], troubles)
     env, packages = _environment(here, observation)
-    packages = storing.wheels(here, packages)
     troubles += environment.troubles(packages)
     lists = {
         **_lists(read.inputs, packages),
@@ -423,13 +422,13 @@ def _environment(here: Place, observation: Observation) -> tuple[Environment, tu
         return Environment(), ()
     cache = here.root / works.FOLDER / "distributions.json"
     # A run inside this run has a process of mlrepro's own, in mlrepro's environment.
-    first = next((i for i in observation.interpreters if not _is_ours(i)), None)
-    return environment.fingerprint(
-        first or observation.interpreters[0],
-        cache=cache,
-        root=here.root,
-        used=_used(observation),
+    own = next((i for i in observation.interpreters if not _is_ours(i)), None)
+    python = own or observation.interpreters[0]
+    env, packages = environment.fingerprint(
+        python, cache=cache, root=here.root, used=_used(observation)
     )
+    known = here.root / works.FOLDER / "wheels.json"
+    return env, storing.wheels(here, packages, path=python.path, known=known)
 
 
 def _used(observation: Observation) -> tuple[str, ...]:
