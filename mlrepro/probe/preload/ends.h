@@ -91,9 +91,13 @@ static APART void map_log(const char *folder) {
     }
     long mapped = -1;
     struct rlimit64 most = {RLIM64_INFINITY, RLIM64_INFINITY};
-    raw(SYS_prlimit64, 0, RLIMIT_AS, NULL, &most); /* what the log took, the program would lack */
-    if (raw_stat(file, "", &found, AT_EMPTY_PATH) == 0 && found.st_size > 65536 &&
-        (most.rlim_cur == RLIM64_INFINITY || (uint64_t)found.st_size <= most.rlim_cur / 16))
+    raw(SYS_prlimit64, 0, RLIMIT_AS, NULL, &most);
+    if (raw_stat(file, "", &found, AT_EMPTY_PATH) != 0) found.st_size = 0;
+    if (most.rlim_cur != RLIM64_INFINITY && (uint64_t)found.st_size > most.rlim_cur / 16) {
+        raw_close(file); /* the program would lack what the log took; that it was not watched shows */
+        return;
+    }
+    if (found.st_size > 65536)
         mapped = raw6(SYS_mmap, 0, found.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     raw_close(file);
     if (mapped < 0 && mapped > -4096) {
