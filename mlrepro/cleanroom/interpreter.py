@@ -20,10 +20,10 @@ from mlrepro.cleanroom.environments import Built
 from mlrepro.cleanroom.layers import Layer
 from mlrepro.cleanroom.room import Room
 from mlrepro.drift import Change
-from mlrepro.errors import MlreproError, RestoreError, UsageError
+from mlrepro.errors import MlreproError, RestoreError, StoreError, UsageError
 from mlrepro.locks import Lock
 from mlrepro.manifest import Environment, Manifest, Package
-from mlrepro.stores import ledgerlocks
+from mlrepro.stores import git, ledger, ledgerlocks
 from mlrepro.stores.place import Place
 
 
@@ -91,7 +91,7 @@ def lent(
             yield _active_one(active, record)
             return
         try:
-            lock = _lock_of(here, record)
+            lock = lock_of(here, record, notify=notify)
             built = stack.enter_context(environments.borrow(lock, here=here, notify=notify))
             chosen = _recorded_one(built, lock)
             for note in chosen.notes:
@@ -124,7 +124,34 @@ def _active_one(active: Chosen | RestoreError, record: Manifest, note: str = "")
     return replace(active, used=used, notes=(note,) if note else ())
 
 
-def _lock_of(here: Place, record: Manifest) -> Lock:
+def lock_of(here: Place, record: Manifest, *, notify: Callable[[str], None]) -> Lock:
+    """Return the lock of a run's environment; the ledger is fetched once where it is not here.
+
+    Raises
+    ------
+    RestoreError
+        If there is none.
+    """
+    try:
+        return kept_lock(here, record)
+    except RestoreError:
+        remote = git.default_remote(here.repository)
+        if not remote or not record.environment.fingerprint:
+            raise
+    notify(f"looking for its lock on {remote}")
+    with contextlib.suppress(StoreError):
+        ledger.pull(here.repository, remote)
+    return kept_lock(here, record)
+
+
+def kept_lock(here: Place, record: Manifest) -> Lock:
+    """Return the lock of a run's environment that the ledger here has.
+
+    Raises
+    ------
+    RestoreError
+        If it has none.
+    """
     fingerprint = record.environment.fingerprint
     lock = ledgerlocks.get(here.repository, fingerprint) if fingerprint else None
     if lock is None:

@@ -64,18 +64,18 @@ def make(
         try:
             fill(whole)
         except StoreError as error:
-            spared = _spared(whole, error)
-            if not spared:
+            without = spared(whole, error)
+            if not without:
                 raise
-            fill(whole.without(*(one.name for one in spared)))
-            left = f"left out, since not to be had here: {_listed(spared)}"
+            fill(whole.without(*(one.name for one in without)))
+            left = f"left out, since not to be had here: {_listed(without)}"
             notes.append(f"{left}; {CURRENT}")
     finally:
         borrowed.remove(wheels)
     return version, notes
 
 
-def _spared(lock: Lock, error: StoreError) -> list[Requirement]:
+def spared(lock: Lock, error: StoreError) -> list[Requirement]:
     """Return what to do without: all that never had hashes, if uv complains of such alone."""
     spare = [one for one in lock.unhashed if one.name not in environment.WELL_KNOWN]
     guilty = _guilty(lock, error)

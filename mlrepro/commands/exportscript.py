@@ -15,19 +15,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from mlrepro.capture import checkedout
-from mlrepro.cleanroom import restore, training
+from mlrepro.capture import checkedout, environment
+from mlrepro.cleanroom import interpreter, restore, training
 from mlrepro.commands import expectations, exportshell, refs
 from mlrepro.commands.deciding import decides
 from mlrepro.errors import ManifestError, MlreproError, RestoreError
 from mlrepro.locks import Lock
 from mlrepro.manifest import STREAMS, Artifact, Digest, Input, Manifest, Role, Source, is_in_tree
-from mlrepro.stores import git, ledgerlocks
+from mlrepro.stores import git
 from mlrepro.stores.place import Place, strict
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*")
 _OF_SYSTEM = ("/usr", "/usr/local")
+_PROJECT = "project:"
 _LAYOUT = frozenset("\n\t")
 
 
@@ -79,17 +80,23 @@ def script(
     here = strict((start or Path.cwd()).resolve())
     record = refs.resolve(here, ref, start=start, notify=notify).manifest
     _expect_possible(record)
-    fingerprint = record.environment.fingerprint
     source = _Source(
         here=here,
         record=record,
         inputs=restore.all_inputs(here, record, notify=notify),
         files=_files(here, record),
-        lock=ledgerlocks.get(here.repository, fingerprint) if fingerprint else None,
+        lock=_lock(here, record, notify),
         notify=notify,
     )
     parts = [part for step in STEPS for part in step(source)]
     return Script("".join(parts), tuple(source.notes))
+
+
+def _lock(here: Place, record: Manifest, notify: Callable[[str], None]) -> Lock | None:
+    try:
+        return interpreter.lock_of(here, record, notify=notify)
+    except RestoreError:
+        return None
 
 
 def _expect_possible(record: Manifest) -> None:
@@ -261,24 +268,30 @@ def _environment(source: _Source) -> Iterator[str]:
     if wheels:
         yield "\n# Wheels that no index has.\n"
         yield from wheels
-    yield from _of_lock(lock.without("mlrepro"), kept=bool(wheels))
+    yield from _of_lock(lock, kept=bool(wheels))
 
 
 def _of_lock(lock: Lock, *, kept: bool) -> Iterator[str]:
     for address in lock.indexes:
         yield _comment(f"recorded with a further index: {address}")
-    text = lock.installable()
+    spare = [one for one in lock.unhashed if one.name not in environment.WELL_KNOWN]
+    needed = lock.without(*(one.name for one in spare))
+    text = needed.installable()
     end = "END_OF_LOCK"
     while end in text:
         end += "_"
-    hashed = all(one.hashes for one in lock.requirements if not one.source.startswith("project:"))
-    options = " --require-hashes" * hashed + ' --find-links "$work/wheels"' * kept
+    hashed = all(one.hashes or one.source[:8] == _PROJECT for one in needed.requirements)
+    options = " --require-hashes" * (hashed and bool(text)) + ' --find-links "$work/wheels"' * kept
     made = exportshell.MAKE.format(
         end=end, lock=text, python=_q(f"{lock.implementation}@{lock.python}"), options=options
     )
-    places = [o.source.partition(":")[2] for o in lock.requirements if o.source[:8] == "project:"]
-    own = "".join(exportshell.EDITABLE.format(place=_place(path)) for path in places)
-    yield made.removesuffix("fi\n") + own + "fi\n"
+    yield made.removesuffix("fi\n")
+    for one in spare:
+        yield exportshell.SPARE.format(pin=_q(one.pin))
+    for one in needed.requirements:
+        if one.source.startswith(_PROJECT):
+            yield exportshell.EDITABLE.format(place=_place(one.source.removeprefix(_PROJECT)))
+    yield "fi\n"
 
 
 def _place(path: str) -> str:

@@ -16,6 +16,10 @@ HEAD = """\
 set -eu
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_COMMON_DIR GIT_OBJECT_DIRECTORY
 
+# Whatever fails on the way is no verdict.
+told=
+trap '[ $? -eq 0 ] || [ -n "$told" ] || exit 2' EXIT
+
 stop() {  # stop SENTENCE
     printf '%s\\n' "$1" >&2
     exit 2
@@ -170,15 +174,23 @@ else
     cat >"$work/requirements.txt" <<'{end}'
 {lock}{end}
     unset VIRTUAL_ENV CONDA_PREFIX PYTHONPATH PYTHONHOME
+    unset UV_PYTHON UV_SYSTEM_PYTHON UV_PROJECT_ENVIRONMENT UV_CONSTRAINT UV_OVERRIDE UV_TARGET
     uv venv --quiet --python {python} "$work/env" || stop 'The recorded Python is not to be had.'
-    uv pip sync --quiet --python "$work/env/bin/python"{options} "$work/requirements.txt" ||
-        stop 'The environment cannot be made; REBUILD_ENV=current uses the active one.'
     bin=$work/env/bin
+    uv pip sync --quiet --allow-empty-requirements --python "$bin/python"{options} \\
+        "$work/requirements.txt" ||
+        stop 'The environment cannot be made; REBUILD_ENV=current uses the active one.'
 fi
 """
 
+SPARE = """\
+    uv pip install --quiet --python "$bin/python" --no-deps {pin} ||
+        printf 'left out, since it is not to be had: %s\\n' {pin}
+"""
+
 EDITABLE = """\
-    uv pip install --quiet --python "$bin/python" --no-deps --editable {place}
+    uv pip install --quiet --python "$bin/python" --no-deps --editable {place} ||
+        stop "The project's own package cannot be installed."
 """
 
 CLEAR = """
@@ -243,6 +255,7 @@ if [ "$verdict" = identical ]; then
     echo identical
 else
     echo 'different (mlrepro rebuild tells how far the numbers moved)'
+    told=yes
     exit 1
 fi
 """

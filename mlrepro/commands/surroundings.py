@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlrepro.capture import libraries
 from mlrepro.capture.libraries import Library
-from mlrepro.cleanroom import environments, interpreter
+from mlrepro.cleanroom import environments, interpreter, making
 from mlrepro.cleanroom.interpreter import Chosen
 from mlrepro.commands import causes, packages
 from mlrepro.commands.expectations import CLOSE, IMPOSSIBLE, NOTE, UNLIKELY, Found
 from mlrepro.errors import ManifestError, MlreproError, RestoreError, StoreError, UvError
 from mlrepro.locks import Lock, Requirement
 from mlrepro.manifest import Change, Digest, Manifest
-from mlrepro.stores import ledgerlocks, uv
+from mlrepro.stores import uv
 from mlrepro.stores.place import Place
 
 # They decide what is learned; another version often learns another model. XGBoost 3.2 → 3.4 moved
@@ -68,7 +68,7 @@ def of(here: Place, record: Manifest, env: str, *, notify: Callable[[str], None]
     before: list[Found] = []
     if env == "lock" and recorded and not (active and active.environment.fingerprint == recorded):
         try:
-            return Surroundings("lock", tuple(_of_lock(here, _lock(here, record))))
+            return Surroundings("lock", tuple(_of_lock(here, interpreter.kept_lock(here, record))))
         except MlreproError as error:
             told = f"the active environment is used, not the recorded one: {error}"
             before.append((NOTE, told, error.hint or ""))
@@ -84,18 +84,6 @@ def _active() -> tuple[Chosen | None, tuple[str, str]]:
         return None, (str(error), error.hint or "")
 
 
-def _lock(here: Place, record: Manifest) -> Lock:
-    fingerprint = record.environment.fingerprint
-    found = ledgerlocks.get(here.repository, fingerprint) if fingerprint else None
-    if found is None:
-        raise RestoreError(
-            "its lock is not in the ledger",
-            hint="`mlrepro pull` brings it, or its author makes it with `mlrepro lock`.",
-        )
-    bare = any(one.name == "mlrepro" for one in found.unhashed)
-    return found.without("mlrepro") if bare else found
-
-
 def _of_lock(here: Place, lock: Lock) -> Iterator[Found]:
     """Weigh what an environment will be made of; raises what keeps it from being made."""
     count = f"{len(lock.requirements)} package{'s' * (len(lock.requirements) != 1)}"
@@ -107,26 +95,40 @@ def _of_lock(here: Place, lock: Lock) -> Iterator[Found]:
             raise RestoreError(f"the wheel of {one.pin} is neither here nor on the DVC remote")
     program = uv.find()
     python, version = _python(program, lock)
-    absent = _rehearsed(here, program, lock, python)
+    absent, without = _rehearsed(here, program, lock, python)
     brought = f", after {absent} download{'s' * (absent != 1)}" if absent else ""
     yield NOTE, f"the recorded environment, {count}, will be made from its lock{brought}"
     if version != lock.python:
         same = _minor(version) == _minor(lock.python)
         told = f"Python {version} would be used: {lock.python} is not on this machine"
         yield (NOTE if same else CLOSE), told, f"`uv python install {lock.python}` brings it."
+    if without:
+        names = [one.pin for one in without]
+        yield NOTE, f"left out, since not to be had: {', '.join(names[:_NAMED])}{_more(names)}"
     for one in lock.unhashed:
-        why = f": {one.unhashed}" if one.unhashed else ""
-        yield CLOSE, f"of {one.name} only its version, {one.version}, is known{why}"
+        if one not in without:
+            why = f": {one.unhashed}" if one.unhashed else ""
+            yield CLOSE, f"of {one.name} only its version, {one.version}, is known{why}"
 
 
-def _rehearsed(here: Place, program: Path, lock: Lock, python: Path) -> int:
-    """Return how many packages would be fetched; those that no index brings are left out."""
-    others = [one.name for one in lock.requirements if one.source]
-    text = lock.without(*others).installable()
-    try:
-        return uv.rehearse(program, text, python=python, where=here.root) if text else 0
-    except UvError as error:
-        raise RestoreError(environments.why(lock, error), hint=environments.CURRENT) from error
+def _rehearsed(
+    here: Place, program: Path, lock: Lock, python: Path
+) -> tuple[int, Sequence[Requirement]]:
+    """Return how many packages would be fetched, and which would be left out.
+
+    Those that no index brings are not asked for.
+    """
+    asked = lock.without(*(one.name for one in lock.requirements if one.source))
+    without: Sequence[Requirement] = ()
+    while True:
+        text = asked.without(*(one.name for one in without)).installable()
+        try:
+            return uv.rehearse(program, text, python=python, where=here.root), without
+        except UvError as error:
+            spared = () if without else making.spared(asked, error)
+            if not spared:
+                raise RestoreError(making.why(lock, error), hint=making.CURRENT) from error
+            without = spared
 
 
 def _is_kept(here: Place, one: Requirement) -> bool:

@@ -232,6 +232,22 @@ def locked(project, *requirements: Requirement) -> None:
     ledgerlocks.put(repo, Lock(env.fingerprint, env.python, env.implementation, requirements))
 
 
+def test_a_fresh_clone_fetches_the_lock_with_the_ledger(trained, tmp_path, monkeypatch):
+    trained.call("git", "init", "-q", "--bare", str(tmp_path / "origin"))
+    trained.git("remote", "add", "origin", str(tmp_path / "origin"))
+    trained.mlrepro("run", "python", "train.py", check=True)
+    locked(trained, Requirement("private", "1.0", unhashed="not on the index"))
+    trained.commit("model")
+    trained.git("push", "-q", "origin", "main", "refs/mlrepro/*:refs/mlrepro/*")
+    clone = tmp_path / "clone"
+    trained.call("git", "clone", "-q", str(tmp_path / "origin"), str(clone))
+
+    text = exportscript.script("model.pkl", start=clone).text
+
+    assert "END_OF_LOCK" in text
+    assert "--no-deps private==1.0 ||" in text
+
+
 def without_uv(project, tmp_path) -> dict[str, str]:
     """A PATH with all that the script needs, and no uv."""
     programs = tmp_path / "programs"
