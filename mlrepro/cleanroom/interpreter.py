@@ -246,7 +246,7 @@ def command(record: Manifest, chosen: Chosen, room: Room, layer: Layer | None = 
         link = paths.resolve_inside(room.root, inner)
         if not os.path.lexists(link):
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(_folder(chosen))
+            link.symlink_to(_shown(chosen, layer))
     if own := _of_layer(words[0], layer, chosen):
         words[0] = own
     elif words[0].startswith("/"):
@@ -255,7 +255,11 @@ def command(record: Manifest, chosen: Chosen, room: Room, layer: Layer | None = 
 
 
 def inner_binds(
-    record: Manifest, chosen: Chosen, room: Room, shown: Mapping[str, Path]
+    record: Manifest,
+    chosen: Chosen,
+    room: Room,
+    shown: Mapping[str, Path],
+    layer: Layer | None = None,
 ) -> dict[str, Path]:
     """Show the chosen environment where the recorded one lay inside the project.
 
@@ -271,11 +275,16 @@ def inner_binds(
         return {}
     link.mkdir(parents=True, exist_ok=True)
     tops = [str(room.root), *(place for place, source in shown.items() if source == room.root)]
-    return {os.path.join(top, inner): _folder(chosen) for top in tops}
+    return {os.path.join(top, inner): _shown(chosen, layer) for top in tops}
 
 
 def _is_empty(link: Path) -> bool:
     return link.is_dir() and not link.is_symlink() and not any(link.iterdir())
+
+
+def _shown(chosen: Chosen, layer: Layer | None) -> Path:
+    """Return what is to be seen at the recorded place of the environment."""
+    return layer.prefix if layer and layer.prefix else _folder(chosen)
 
 
 def folders(chosen: Chosen) -> tuple[Path, ...]:
@@ -292,7 +301,9 @@ def _folder(chosen: Chosen) -> Path:
     return Path(chosen.environment.prefix or sys.prefix)
 
 
-def binds(here: Place, record: Manifest, chosen: Chosen, room: Room) -> dict[str, Path]:
+def binds(
+    here: Place, record: Manifest, chosen: Chosen, room: Room, layer: Layer | None = None
+) -> dict[str, Path]:
     """Show the chosen environment at the recorded place, where the code names that one."""
     prefix, new = record.environment.prefix, chosen.environment.prefix
     if not new or _below(prefix, record.run.root) or _is_same(prefix, new):
@@ -303,10 +314,12 @@ def binds(here: Place, record: Manifest, chosen: Chosen, room: Room) -> dict[str
     named = any(f"{prefix}/" in word for word in record.run.command[1:])
     if not named and not rooms.mentions(here, record, room, f"{prefix}/"):
         return {}
-    return {prefix: Path(new)}
+    return {prefix: _shown(chosen, layer)}
 
 
-def other_binds(here: Place, record: Manifest, chosen: Chosen, room: Room) -> dict[str, Path]:
+def other_binds(
+    here: Place, record: Manifest, chosen: Chosen, room: Room, layer: Layer | None = None
+) -> dict[str, Path]:
     """Show the environment of a lock at the recorded place, if this machine has something there.
 
     A script outside the project may name it. Not necessary, so nothing is made to appear.
@@ -316,7 +329,7 @@ def other_binds(here: Place, record: Manifest, chosen: Chosen, room: Room) -> di
         return {}
     if not Path(prefix, "pyvenv.cfg").is_file() or mounts.implausible(prefix):
         return {}
-    return {} if _holds_more(prefix, here, chosen, room) else {prefix: Path(new)}
+    return {} if _holds_more(prefix, here, chosen, room) else {prefix: _shown(chosen, layer)}
 
 
 def _holds_more(prefix: str, here: Place, chosen: Chosen, room: Room) -> bool:
@@ -363,7 +376,10 @@ def search_path(chosen: Chosen, path: str) -> str:
 
 
 def strangers(
-    started: Sequence[Interpreter], chosen: Chosen, binds: Mapping[str, Path]
+    started: Sequence[Interpreter],
+    chosen: Chosen,
+    binds: Mapping[str, Path],
+    layer: Layer | None = None,
 ) -> list[str]:
     """Name the Python processes of a training that ran outside the chosen environment.
 
@@ -375,16 +391,19 @@ def strangers(
         The environment that was meant.
     binds : mapping of str to Path
         Places that showed something else to the training.
+    layer : Layer or None
+        What the room added.
     """
     found = {}
+    own = (chosen.environment.prefix, str(_shown(chosen, layer)))
     for one in started:
         prefix = one.prefix
-        if _is_same(prefix, chosen.environment.prefix):
+        if any(_is_same(prefix, known) for known in own):
             continue
         for place, source in binds.items():
             if prefix == place or _below(prefix, place):
                 prefix = str(source / _below(prefix, place))
-        if chosen.environment.prefix and not _is_same(prefix, chosen.environment.prefix):
+        if own[0] and not any(_is_same(prefix, known) for known in own):
             found[one.executable] = f"{one.executable} (Python {one.version})"
     if not found:
         return []

@@ -10,8 +10,9 @@ import configparser
 import contextlib
 import re
 import shlex
+import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from mlrepro import paths
 from mlrepro.cleanroom.room import Room
 from mlrepro.errors import UvMissingError
 from mlrepro.locks import Lock
-from mlrepro.manifest import Package
 from mlrepro.stores import uv
 
 if sys.version_info >= (3, 11):
@@ -45,14 +45,15 @@ class Layer:
         The folder with the ``dist-info`` of the project's packages.
     programs : Path or None
         A folder for the front of the PATH.
-    packages : tuple of Package
-        The project's packages, as they are found.
+    prefix : Path or None
+        The environment again, with the project's console scripts in its ``bin``: what a Makefile
+        finds that says ``.venv/bin/train-model``. None where the project has no such scripts.
     """
 
     modules: tuple[str, ...] = ()
     metadata: Path | None = None
     programs: Path | None = None
-    packages: tuple[Package, ...] = ()
+    prefix: Path | None = None
 
 
 def put(lock: Lock, room: Room, *, prefix: Path) -> Layer:
@@ -72,7 +73,8 @@ def put(lock: Lock, room: Room, *, prefix: Path) -> Layer:
     programs, metadata = layer / "bin", layer / "lib"
     for folder in (programs, metadata):
         folder.mkdir(parents=True, exist_ok=True)
-    modules = []
+    modules: list[str] = []
+    found: list[str] = []
     for one in own:
         path = one.source.removeprefix(_SOURCE)
         project = room.root if path == "." else paths.resolve_inside(room.root, path)
@@ -81,13 +83,31 @@ def put(lock: Lock, room: Room, *, prefix: Path) -> Layer:
         _describe(metadata, one.name, one.version, scripts)
         for name, (module, function) in scripts.items():
             _write(programs / name, _console(prefix, module, function))
+        found += scripts
     for name in _RUNNERS:
         _write(programs / name, _RUNNER.format(name=name, here=shlex.quote(str(programs))))
     # That of mlrepro's own environment is on nobody's PATH.
     with contextlib.suppress(UvMissingError, FileExistsError):
         (programs / "uv").symlink_to(uv.find())
-    packages = tuple(Package(one.name, one.version, editable=str(room.root)) for one in own)
-    return Layer(tuple(dict.fromkeys(modules)), metadata if own else None, programs, packages)
+    seen = _view(layer / "env", prefix, programs, found) if found else None
+    return Layer(tuple(dict.fromkeys(modules)), metadata if own else None, programs, seen)
+
+
+def _view(target: Path, prefix: Path, programs: Path, scripts: Iterable[str]) -> Path:
+    """Show an environment again, with more programs: a Python there has its packages, too."""
+    (target / "bin").mkdir(parents=True)
+    for entry in prefix.iterdir():
+        if entry.name == "pyvenv.cfg":  # a link would lead Python to the other prefix
+            shutil.copy(entry, target)
+        elif entry.name != "bin":
+            (target / entry.name).symlink_to(entry)
+    for entry in (prefix / "bin").iterdir():
+        (target / "bin" / entry.name).symlink_to(entry)
+    for name in scripts:
+        own = target / "bin" / name
+        own.unlink(missing_ok=True)
+        own.symlink_to(programs / name)
+    return target
 
 
 def _joined(path: str, inner: str) -> str:

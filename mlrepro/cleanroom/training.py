@@ -115,19 +115,19 @@ def plan(
         was interrupted, so that no training could end as it did.
     """
     _expect_an_end(record)
-    environment = interpreter.binds(here, record, chosen, room)
+    prefix = Path(chosen.environment.prefix)
+    layer = layers.put(chosen.lock, room, prefix=prefix) if chosen.lock else None
+    environment = interpreter.binds(here, record, chosen, room, layer)
     naming = _naming(here, record, room)
     binds = {**outside, **environment, **({record.run.root: room.root} if naming else {})}
     keep = (*interpreter.folders(chosen), here.repository.common_dir / "objects")
-    other = interpreter.other_binds(here, record, chosen, room)
+    other = interpreter.other_binds(here, record, chosen, room, layer)
     binds = _sheltered(here, record, room, binds, other, naming, keep)
-    inner = interpreter.inner_binds(record, chosen, room, binds)
+    inner = interpreter.inner_binds(record, chosen, room, binds, layer)
     binds.update(inner)
     made = (*environment, *other, *inner) if chosen.lock else ()
     top = record.run.root if naming else str(room.root)
     cwd = os.path.join(top, record.run.directory).rstrip("/")
-    prefix = Path(chosen.environment.prefix)
-    layer = layers.put(chosen.lock, room, prefix=prefix) if chosen.lock else None
     command = interpreter.command(record, chosen, room, layer)
     outer = shelter.roots(here, record)
     return Plan(command, cwd, chosen, binds, top, outer, keep, layer, made)
@@ -213,7 +213,7 @@ def train(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> Trained
     notes = (
         *unclaimed,
         *shelter.strays(observation, plan.outer, plan.binds, own),
-        *interpreter.strangers(observation.interpreters, plan.chosen, plan.binds),
+        *interpreter.strangers(observation.interpreters, plan.chosen, plan.binds, plan.layer),
         *_of_end(record, ended),
     )
     weights = [room.root / one.path for one in made if one.role is Role.WEIGHTS]

@@ -135,18 +135,18 @@ def test_a_console_script_of_a_package_is_the_recorded_one(machine):
     identical(machine)
 
 
-def test_a_package_of_the_project_is_imported_from_the_room_and_not_from_the_working_tree(
-    machine, tmp_path
-):
+def test_a_package_of_the_project_is_imported_from_the_room_and_not_from_the_working_tree(machine):
     project = machine.project
     project.write("pyproject.toml", '[project]\nname = "own"\nversion = "0.3"\n'
                   '[project.scripts]\ntrain-own = "own.train:main"\n')  # fmt: skip
     project.write("src/own/__init__.py", "FACTOR = 2\n")
     project.write("src/own/train.py", OWN)
-    ann = wheels.made(tmp_path / "ann", "numlib==1.0", links=machine.links, python=BASE)
-    wheels.develop(ann, "own", "0.3", project.root / "src", {"train-own": "own.train:main"})
-    machine.run("train-own", env=ann)
-    machine.lock(Requirement("own", "0.3", source="project:."), prefix=ann)
+    project.write("Makefile", "all:\n\ttrain-own\n\tmv model.json a.json\n\t.venv/bin/train-own\n")
+    project.write(".gitignore", ".venv\n")
+    own = wheels.made(project.root / ".venv", "numlib==1.0", links=machine.links, python=BASE)
+    wheels.develop(own, "own", "0.3", project.root / "src", {"train-own": "own.train:main"})
+    machine.run("make", env=own)
+    machine.lock(Requirement("own", "0.3", source="project:."), prefix=own)
     project.write("src/own/__init__.py", "FACTOR = 3\n")
 
     report = identical(machine)
