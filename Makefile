@@ -10,7 +10,8 @@ help:  ## list the targets
 .venv/installed: pyproject.toml setup.py mlrepro/probe/preload.c $(wildcard mlrepro/probe/preload/*.h)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@# setuptools warns of every editable install
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable . --group dev
 	@touch $@
 
 dev: .venv/installed  ## install mlrepro and its development tools into .venv

@@ -138,6 +138,7 @@ def _parse(line: str) -> None:
     """Parse what a line gives to mlrepro, if it calls it, without doing it."""
     for part in re.split(r"&&|\|", line.removeprefix("git bisect run ")):
         words = shlex.split(part, comments=True)
+        words = words[: words.index(">")] if ">" in words else words
         if words[:1] != ["mlrepro"]:
             continue
         command, name, rest = generate.program, "mlrepro", words[1:]
