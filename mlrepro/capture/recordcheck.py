@@ -118,6 +118,8 @@ def _owners(installed: Iterable[Installed]) -> dict[tuple[str, str], list[Instal
     result: dict[tuple[str, str], list[Installed]] = {}
     for one in installed:
         site = one.info.rpartition("/")[0]
+        if one.package.owner == "system" and site.endswith("/dist-packages"):
+            continue  # Debian strips libraries, and leaves the record as it was
         for top in one.tops:
             result.setdefault((site, top), []).append(one)
     return result
@@ -153,8 +155,11 @@ def _of_top(
         return {str(k): {str(f): str(h) for f, h in v.items()} for k, v in known[key].items()}
     found: _Changed = {}
     records = {one.package.name: _record(one.info) for one in owners}
+    by_conda = {one.package.name for one in owners if one.package.owner == "conda"}
     for name, status in states.items():
         owner, entry = _claimed(name, records)
+        if owner in by_conda and not name.endswith(".py"):
+            continue  # conda writes its own search paths into libraries
         if entry is None and not (len(owners) == 1 and _is_new(name, records[owner])):
             continue
         digest = _difference(Path(site, name), status, entry, prefix)

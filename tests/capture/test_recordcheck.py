@@ -189,6 +189,21 @@ def test_what_conda_wrote_into_a_file_is_no_edit(tmp_path):
     assert changed(tmp_path, "demo/config.py", prefix=str(tmp_path)) == {}
 
 
+def test_what_the_systems_own_manager_did_to_a_library_is_no_edit(tmp_path):
+    debian = tmp_path / "usr" / "lib" / "python3" / "dist-packages"
+    conda = tmp_path / "env" / "lib" / "python3.11" / "site-packages"
+    files = {"demo/lib.so": "stripped later\n", "demo/basic.py": "y = 1\n"}
+    found = []
+    for site, installer in ((debian, "debian"), (conda, "conda")):
+        install(site, files=files, installer=installer)
+        edit(site / "demo/lib.so", "stripped\n")
+        found.append(changed(site, *files))
+    edit(conda / "demo/basic.py", "y = 2\n")
+
+    assert found == [{}, {}]
+    assert changed(conda, *files) == {"demo": {"demo/basic.py": short("y = 2\n")}}
+
+
 def test_a_folder_of_packages_that_is_a_link_is_followed(tmp_path):
     install(tmp_path / "lib" / "site-packages", files=FILES)
     (tmp_path / "lib64").symlink_to("lib")
