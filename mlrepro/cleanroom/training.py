@@ -15,7 +15,7 @@ from mlrepro.capture import effective, observers, outputs, variables
 from mlrepro.capture.effective import Effective
 from mlrepro.capture.observation import Observation
 from mlrepro.capture.outputs import Output
-from mlrepro.cleanroom import borrowed, interpreter, layers, mounts, shelter
+from mlrepro.cleanroom import borrowed, layers, mounts, reach, shelter
 from mlrepro.cleanroom import room as rooms
 from mlrepro.cleanroom.interpreter import Chosen
 from mlrepro.cleanroom.layers import Layer
@@ -117,18 +117,18 @@ def plan(
     _expect_an_end(record)
     prefix = Path(chosen.environment.prefix)
     layer = layers.put(chosen.lock, room, prefix=prefix) if chosen.lock else None
-    environment = interpreter.binds(here, record, chosen, room, layer)
+    environment = reach.binds(here, record, chosen, room, layer)
     naming = _naming(here, record, room)
     binds = {**outside, **environment, **({record.run.root: room.root} if naming else {})}
-    keep = (*interpreter.folders(chosen), here.repository.common_dir / "objects")
-    other = interpreter.other_binds(here, record, chosen, room, layer)
+    keep = (*reach.folders(chosen), here.repository.common_dir / "objects")
+    other = reach.other_binds(here, record, chosen, room, layer)
     binds = _sheltered(here, record, room, binds, other, naming, keep)
-    inner = interpreter.inner_binds(record, chosen, room, binds, layer)
+    inner = reach.inner_binds(record, chosen, room, binds, layer)
     binds.update(inner)
     made = (*environment, *other, *inner) if chosen.lock else ()
     top = record.run.root if naming else str(room.root)
     cwd = os.path.join(top, record.run.directory).rstrip("/")
-    command = interpreter.command(record, chosen, room, layer)
+    command = reach.command(record, chosen, room, layer)
     outer = shelter.roots(here, record)
     return Plan(command, cwd, chosen, binds, top, outer, keep, layer, made)
 
@@ -144,7 +144,7 @@ def _sheltered(
 ) -> dict[str, Path]:
     """Add the user's own folder, and `other`, to what must be bound, where that is possible."""
     why: str | None = _not_over_home(here, binds)
-    places = shelter.places(here, record, room, (*interpreter.own_folders(), *keep))
+    places = shelter.places(here, record, room, (*reach.own_folders(), *keep))
     needed = {**dict.fromkeys(places, room.root), **binds}
     for wanted in ({**needed, **other}, needed) if other else (needed,):
         if not why and wanted and mounts.refusal(wanted) is None:
@@ -208,12 +208,12 @@ def train(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> Trained
             borrowed.remove(room.temporary.resolve())
     observation = observer.finish()
     _expect_the_same_end(record, ended, room)
-    own = (str(room.folder), *map(str, interpreter.folders(plan.chosen)))
+    own = (str(room.folder), *map(str, reach.folders(plan.chosen)))
     made, unclaimed = outputs.find(room.root, observation)
     notes = (
         *unclaimed,
         *shelter.strays(observation, plan.outer, plan.binds, own),
-        *interpreter.strangers(observation.interpreters, plan.chosen, plan.binds, plan.layer),
+        *reach.strangers(observation.interpreters, plan.chosen, plan.binds, plan.layer),
         *_of_end(record, ended),
     )
     weights = [room.root / one.path for one in made if one.role is Role.WEIGHTS]
@@ -330,7 +330,7 @@ def _environ(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> dict
     if search := [*_own_modules(plan), *search]:
         environ["PYTHONPATH"] = os.pathsep.join(search)
     return {
-        **interpreter.variables(plan.chosen, plan.layer, environ),
+        **reach.variables(plan.chosen, plan.layer, environ),
         "TMPDIR": str(_temporary(room)),
         # Neither a git nor a DVC repository around the cache is the training's.
         "GIT_CEILING_DIRECTORIES": str(room.root.parent),
