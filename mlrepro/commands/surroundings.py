@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlrepro.capture import libraries
+from mlrepro.capture import libraries, recordcheck
 from mlrepro.capture.libraries import Library
 from mlrepro.cleanroom import environments, interpreter, making
 from mlrepro.cleanroom.interpreter import Chosen
@@ -15,7 +15,7 @@ from mlrepro.commands import causes, packages
 from mlrepro.commands.expectations import CLOSE, IMPOSSIBLE, NOTE, UNLIKELY, Found
 from mlrepro.errors import ManifestError, MlreproError, RestoreError, StoreError, UvError
 from mlrepro.locks import Lock, Requirement
-from mlrepro.manifest import Change, Digest, Manifest
+from mlrepro.manifest import Change, Digest, Manifest, Package
 from mlrepro.stores import uv
 from mlrepro.stores.place import Place
 
@@ -68,13 +68,23 @@ def of(here: Place, record: Manifest, env: str, *, notify: Callable[[str], None]
     before: list[Found] = []
     if env == "lock" and recorded and not (active and active.environment.fingerprint == recorded):
         try:
-            return Surroundings("lock", tuple(_of_lock(here, interpreter.kept_lock(here, record))))
+            found = _of_lock(here, interpreter.kept_lock(here, record))
+            edited = _edited(packages.recorded(here, record, notify=notify) or ())
+            return Surroundings("lock", (*found, *edited))
         except MlreproError as error:
             told = f"the active environment is used, not the recorded one: {error}"
             before.append((NOTE, told, error.hint or ""))
     if active is None:
         return Surroundings("", (*before, (IMPOSSIBLE, *why)))
     return _current(here, record, active, before, notify)
+
+
+def _edited(recorded: Iterable[Package]) -> Iterator[Found]:
+    """Name what was changed by hand in the recorded environment: no lock brings that back."""
+    for one in recorded:
+        if one.changed:
+            sentence = recordcheck.sentence(one.name, one.version, one.changed)
+            yield UNLIKELY, f"{sentence}; no lock brings that back"
 
 
 def _active() -> tuple[Chosen | None, tuple[str, str]]:
@@ -202,6 +212,9 @@ def _of_packages(record: Manifest, changes: tuple[Change, ...]) -> Iterator[Foun
     for change in changes:
         kind, name = change.what.split(" ")[0], _package(change)
         told = f"{name}: {change.recorded} → {change.current}"
+        if kind in ("files", "source"):  # edited by hand, or another commit
+            yield UNLIKELY, f"{change.what}: {change.recorded} → {change.current}"
+            continue
         if kind not in ("package", "wheel", "content") or change.recorded == "not installed":
             continue
         if change.current == "not installed" and name in used:

@@ -155,8 +155,10 @@ def test_a_rebuild_names_what_was_edited_in_the_recorded_environment(project, of
 
     as_it_is = project.mlrepro("rebuild", "--json", "last", env=active_in(prefix))
     edit(module, text.replace("1.5", "1.0"))
+    expected = project.mlrepro("rebuild", "--dry-run", "last", env=active_in(prefix))
     done = project.mlrepro("rebuild", "--json", "last", env=active_in(prefix))
 
+    assert "installed: numlib.py; no lock brings that back" in " ".join(expected.stdout.split())
     assert "numlib 1.0 was changed after it was installed: numlib.py" in run.stderr
     assert json.loads(as_it_is.stdout)["verdict"] == "identical"
     (change,) = json.loads(done.stdout)["environment"]
