@@ -73,7 +73,7 @@ class Kept:
     folder : Path
         Where it lies.
     used : float
-        When a rebuild last used it, in seconds since 1970.
+        When a rebuild last used it, in seconds since 1970; 0 where it was never whole.
     """
 
     folder: Path
@@ -245,8 +245,7 @@ def kept() -> list[Kept]:
         for folder in sorted(home().iterdir()):
             if folder.is_dir():
                 mark = folder / _MARK
-                used = (mark if mark.exists() else folder).stat().st_mtime
-                found.append(Kept(folder, used))
+                found.append(Kept(folder, mark.stat().st_mtime if mark.exists() else 0.0))
     return found
 
 
