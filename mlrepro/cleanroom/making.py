@@ -120,19 +120,30 @@ def _laid_out(one: Requirement, here: Place, folder: Path) -> Path:
     restore.fetch(here, [digest], notify=lambda _sentence: None)
     try:
         here.stores.put(digest, raw)
-        return raw.rename(folder / _wheel_name(one, raw))
-    except (ObjectNotFoundError, zipfile.BadZipFile, KeyError) as error:
+        return raw.rename(folder / wheel_name(one, raw))
+    except (ObjectNotFoundError, zipfile.BadZipFile) as error:
         raise StoreError(f"the kept wheel of {one.name} {one.version}: {error}") from error
 
 
-def _wheel_name(one: Requirement, wheel: Path) -> str:
-    """Return the file name of a wheel: installers read the tags from it."""
+def wheel_name(one: Requirement, wheel: Path) -> str:
+    """Return the file name of a wheel: installers read the tags from it.
+
+    Raises
+    ------
+    BadZipFile
+        If it is no wheel, or one that somebody made up.
+    """
     with zipfile.ZipFile(wheel) as archive:
-        name = next(n for n in archive.namelist() if n.endswith(".dist-info/WHEEL"))
-        text = archive.read(name).decode()
-    tags = [line[5:].strip().split("-") for line in text.splitlines() if line.startswith("Tag: ")]
+        names = [name for name in archive.namelist() if name.endswith(".dist-info/WHEEL")]
+        text = archive.read(names[0]).decode(errors="replace") if names else ""
+    tags = [found.groups() for line in text.splitlines() if (found := _TAG.fullmatch(line))]
+    if not tags:
+        raise zipfile.BadZipFile("it is no wheel")
     parts = (".".join(sorted({tag[at] for tag in tags})) for at in range(3))
     return f"{one.name.replace('-', '_')}-{one.version}-{'-'.join(parts)}.whl"
+
+
+_TAG = re.compile(r"Tag: *(\w+)-(\w+)-([\w.]+?) *", re.ASCII)
 
 
 def why(lock: Lock, error: StoreError) -> str:

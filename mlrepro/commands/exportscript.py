@@ -7,7 +7,6 @@ or a here-document unchecked.
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import zipfile
@@ -16,10 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from mlrepro.capture import checkedout, environment
-from mlrepro.cleanroom import interpreter, restore, training
+from mlrepro.cleanroom import interpreter, making, restore, training
 from mlrepro.commands import expectations, exportshell, refs
 from mlrepro.commands.deciding import decides
-from mlrepro.errors import ManifestError, MlreproError, RestoreError
+from mlrepro.commands.exportwords import below, comment, md5, place, quoted, title, word
+from mlrepro.errors import MlreproError, RestoreError
 from mlrepro.locks import Lock
 from mlrepro.manifest import STREAMS, Artifact, Digest, Input, Manifest, Role, Source, is_in_tree
 from mlrepro.stores import git
@@ -29,7 +29,6 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*")
 _OF_SYSTEM = ("/usr", "/usr/local")
 _PROJECT = "project:"
-_LAYOUT = frozenset("\n\t")
 
 
 @dataclass(frozen=True)
@@ -125,11 +124,11 @@ def _head(source: _Source) -> Iterator[str]:
     yield f"# Run {record.short} again by hand, with git, DVC and uv, and nothing of mlrepro.\n#\n"
     for name, value in facts.items():
         if value:
-            yield _comment(f"    {name:<9} {value}")
+            yield comment(f"    {name:<9} {value}")
     yield "#\n"
     if record.blind_spots:
         yield "# What could not be seen when it was recorded, and is not repeated:\n"
-        yield from (_comment(f"    {sentence}") for sentence in record.blind_spots)
+        yield from (comment(f"    {sentence}") for sentence in record.blind_spots)
         yield "#\n"
     yield exportshell.HEAD
 
@@ -137,15 +136,15 @@ def _head(source: _Source) -> Iterator[str]:
 def _code(source: _Source) -> Iterator[str]:
     code = source.record.code
     assert code is not None  # noqa: S101  `_expect_possible`
-    yield _title("The code, as it was when the run began")
+    yield title("The code, as it was when the run began")
     yield exportshell.SHADOW if code.shadow else exportshell.CLONE
-    yield exportshell.FOLDER.format(name=_q(_folder_name(source.record)))
-    yield f"\ntree={_q(code.tree)}\nsnapshot={_q(code.snapshot)}\n"
+    yield exportshell.FOLDER.format(name=quoted(_folder_name(source.record)))
+    yield f"\ntree={quoted(code.tree)}\nsnapshot={quoted(code.snapshot)}\n"
     yield f"format={'sha1' if len(code.tree) == 40 else 'sha256'}\n"
     yield "" if code.shadow else exportshell.FETCH
     yield exportshell.CHECKOUT
     if code.commit and not code.shadow:
-        yield f"commit={_q(code.commit)}\n{exportshell.STAND}"
+        yield f"commit={quoted(code.commit)}\n{exportshell.STAND}"
 
 
 def _folder_name(record: Manifest) -> str:
@@ -157,9 +156,9 @@ def _inputs(source: _Source) -> Iterator[str]:
     """Yield what brings the inputs that do not come with the code."""
     _expect_digests(source.inputs)
     lines = [line for one in source.inputs for line in _input(source, one)]
-    lines += [f"take {_hex(d)} {_q(p)}\n" for p, d in sorted(_edited(source).items())]
+    lines += [f"take {md5(d)} {quoted(p)}\n" for p, d in sorted(_edited(source).items())]
     wheels = list(_wheels(source))
-    yield _title("What it read")
+    yield title("What it read")
     if any(line.startswith(("take ", "pull ")) for line in (*lines, *wheels)):
         yield exportshell.OBJECTS
     if any(line.startswith("pull ") for line in lines):
@@ -177,20 +176,20 @@ def _expect_digests(inputs: Iterable[Input]) -> None:
 
 
 def _input(source: _Source, one: Input) -> Iterator[str]:
-    path = _q(one.path)
+    path = quoted(one.path)
     if one.source is Source.CODE:
         return
     if one.digest is None:
         yield f"secret {path}\n"
     elif one.path.startswith("/"):
-        yield f"need {_hex(one.digest)} {path}\n"
+        yield f"need {md5(one.digest)} {path}\n"
     elif one.source is Source.ELSEWHERE:
-        yield f"lend {_hex(one.digest)} {path}\n"
+        yield f"lend {md5(one.digest)} {path}\n"
     else:
         pointed = one.source is Source.DVC and _has_pointer(source, one.path)
-        yield f"pull {_q(f'{one.path}.dvc')}\n" if pointed else ""
+        yield f"pull {quoted(f'{one.path}.dvc')}\n" if pointed else ""
         for name, found in _members(source, one.digest, one.path).items():
-            yield f"{'have' if pointed else 'take'} {_hex(found)} {_q(name)}\n"
+            yield f"{'have' if pointed else 'take'} {md5(found)} {quoted(name)}\n"
     if one.seen == "program" and not one.path.startswith("/"):
         yield f'chmod u+x -- "$project"/{path}\n'
 
@@ -220,23 +219,12 @@ def _wheels(source: _Source) -> Iterator[str]:
     for one in source.lock.requirements if source.lock else ():
         if one.source.startswith("object:"):
             digest = Digest.parse(one.source.removeprefix("object:"))
-            name = _wheel_name(source, digest, f"{one.name.replace('-', '_')}-{one.version}")
-            yield f'take {_hex(digest)} "$work"/wheels/{_q(name)}\n'
-
-
-def _wheel_name(source: _Source, digest: Digest, stem: str) -> str:
-    """Return the file name of a kept wheel: installers read its tags from there."""
-    restore.fetch(source.here, [digest], notify=source.notify)
-    found = source.here.stores.find(digest)
-    try:
-        with zipfile.ZipFile(found or "") as archive:
-            name = next(n for n in archive.namelist() if n.endswith(".dist-info/WHEEL"))
-            lines = archive.read(name).decode().splitlines()
-    except (OSError, zipfile.BadZipFile, StopIteration, UnicodeDecodeError) as error:
-        raise RestoreError(f"the kept wheel of {stem} is not here") from error
-    tags = [line[5:].strip().split("-") for line in lines if line.startswith("Tag: ")]
-    parts = (".".join(sorted({tag[at] for tag in tags if len(tag) == 3})) for at in range(3))
-    return f"{stem}-{'-'.join(parts)}.whl"
+            restore.fetch(source.here, [digest], notify=source.notify)
+            try:
+                name = making.wheel_name(one, source.here.stores.find(digest) or Path())
+            except (OSError, KeyError, StopIteration, zipfile.BadZipFile) as error:
+                raise RestoreError(f"the kept wheel of {one.pin} is not here") from error
+            yield f'take {md5(digest)} "$work"/wheels/{quoted(name)}\n'
 
 
 def _folders(source: _Source) -> Iterator[str]:
@@ -246,12 +234,12 @@ def _folders(source: _Source) -> Iterator[str]:
     names = sorted(wanted - {"", "."})
     if names:
         yield "\n# Folders that the run found, or wrote to.\n"
-        yield from (f'mkdir -p -- "$project"/{_q(name)}\n' for name in names)
+        yield from (f"mkdir -p -- {place(name)}\n" for name in names)
 
 
 def _environment(source: _Source) -> Iterator[str]:
     """Yield what makes the recorded environment of its lock, or takes the active one."""
-    yield _title("The environment")
+    yield title("The environment")
     lock = source.lock
     if lock is None:
         if source.record.environment.python:
@@ -260,8 +248,8 @@ def _environment(source: _Source) -> Iterator[str]:
             )
             yield "# There is no lock of it, so the active one is taken. Recorded were:\n"
             known = source.record.environment.packages.items()
-            yield _comment(f"    Python {source.record.environment.python}")
-            yield from (_comment(f"    {name} {version}") for name, version in known)
+            yield comment(f"    Python {source.record.environment.python}")
+            yield from (comment(f"    {name} {version}") for name, version in known)
         yield exportshell.ACTIVE
         return
     wheels = list(_wheels(source))
@@ -273,7 +261,7 @@ def _environment(source: _Source) -> Iterator[str]:
 
 def _of_lock(lock: Lock, *, kept: bool) -> Iterator[str]:
     for address in lock.indexes:
-        yield _comment(f"recorded with a further index: {address}")
+        yield comment(f"recorded with a further index: {address}")
     spare = [one for one in lock.unhashed if one.name not in environment.WELL_KNOWN]
     needed = lock.without(*(one.name for one in spare))
     text = needed.installable()
@@ -283,27 +271,23 @@ def _of_lock(lock: Lock, *, kept: bool) -> Iterator[str]:
     hashed = all(one.hashes or one.source[:8] == _PROJECT for one in needed.requirements)
     options = " --require-hashes" * (hashed and bool(text)) + ' --find-links "$work/wheels"' * kept
     made = exportshell.MAKE.format(
-        end=end, lock=text, python=_q(f"{lock.implementation}@{lock.python}"), options=options
+        end=end, lock=text, python=quoted(f"{lock.implementation}@{lock.python}"), options=options
     )
     yield made.removesuffix("fi\n")
     for one in spare:
-        yield exportshell.SPARE.format(pin=_q(one.pin))
+        yield exportshell.SPARE.format(pin=quoted(one.pin))
     for one in needed.requirements:
         if one.source.startswith(_PROJECT):
-            yield exportshell.EDITABLE.format(place=_place(one.source.removeprefix(_PROJECT)))
+            yield exportshell.EDITABLE.format(place=place(one.source.removeprefix(_PROJECT)))
     yield "fi\n"
 
 
-def _place(path: str) -> str:
-    return '"$project"' if path in (".", "") else f'"$project"/{_q(path)}'
-
-
 def _variables(source: _Source) -> Iterator[str]:
-    yield _title("The variables")
+    yield title("The variables")
     yield exportshell.CLEAR
     secret, others = expectations.absent(source.record, {})
     for name in filter(_NAME.fullmatch, (*secret, *others)):
-        told = _q(f"note: {name} was set when it was recorded")
+        told = quoted(f"note: {name} was set when it was recorded")
         yield f'[ -n "${{{name}+set}}" ] || echo {told}\n'
 
 
@@ -313,70 +297,55 @@ def _assignments(record: Manifest) -> Iterator[str]:
         yield f"-u {name}"
     for name, value in sorted(training.recorded_variables(record, {}, threads=True).items()):
         if _NAME.fullmatch(name):
-            yield f"{name}={_q(value)}"
+            yield f"{name}={quoted(value)}"
 
 
 def _train(source: _Source) -> Iterator[str]:
     record, run = source.record, source.record.run
-    yield _title("The training")
+    yield title("The training")
     read = {one.path for one in source.inputs}
     old = [a.path for a in record.artifacts if a.path in source.files and a.path not in read]
     if old:
         yield "\n# Only what the training writes counts; these the code has from earlier.\n"
-        yield from (f'rm -f -- "$project"/{_q(path)}\n' for path in old)
-    inner = _below(record.environment.prefix, run.root)
+        yield from (f'rm -f -- "$project"/{quoted(path)}\n' for path in old)
+    inner = below(record.environment.prefix, run.root)
     if inner:
         yield "\n# The environment lay inside the project.\n"
-        yield f'mkdir -p -- "$(dirname -- "$project"/{_q(inner)})"\n'
-        yield f'[ -e "$project"/{_q(inner)} ] || ln -s "${{bin%/bin}}" "$project"/{_q(inner)}\n'
+        yield f'mkdir -p -- "$(dirname -- {place(inner)})"\n'
+        yield f'[ -e {place(inner)} ] || ln -s "${{bin%/bin}}" {place(inner)}\n'
     streamed = [i.path for i in source.inputs if "stream" in i.seen.split("+")]
     fed = streamed[0] if run.stdin == "file" and len(streamed) == 1 else ""
     if run.stdin == "pipe":
         source.notes.append("the run had a pipe as its standard input, which is not recorded")
-    stdin = _place(fed) if fed and not fed.startswith("/") else _q(fed or "/dev/null")
-    words = [_first(record), *(_word(word, run.root) for word in run.command[1:])]
+    stdin = place(fed) if fed and not fed.startswith("/") else quoted(fed or "/dev/null")
+    words = [_first(record), *(word(one, run.root) for one in run.command[1:])]
     yield exportshell.TRAIN.format(
-        folder=_place(run.directory), variables=" \\\n    ".join(["env", *_assignments(record)]),
+        folder=place(run.directory), variables=" \\\n    ".join(["env", *_assignments(record)]),
         command=" ".join(words), stdin=stdin, expected=int(run.exit_code or 0),
     )  # fmt: skip
 
 
 def _first(record: Manifest) -> str:
     """Return the program: one of the recorded environment is looked for in the new one."""
-    word = record.run.command[0]
+    program = record.run.command[0]
     prefix = record.environment.prefix
-    inside = _below(word, prefix)
-    is_python = _PYTHON.fullmatch(PurePosixPath(word).name) is not None
-    if word == record.environment.executable or (inside and is_python):
+    inside = below(program, prefix)
+    is_python = _PYTHON.fullmatch(PurePosixPath(program).name) is not None
+    if program == record.environment.executable or (inside and is_python):
         return '"$bin"/python'
     if inside and prefix not in _OF_SYSTEM:
-        return f'"${{bin%/bin}}"/{_q(inside)}'
-    return _word(word, record.run.root)
-
-
-def _word(word: str, root: str) -> str:
-    """Quote a word; where it names the recorded folder, the new one stands there instead."""
-    if not root.startswith("/") or root == "/":
-        return _q(word)
-    pieces = re.split(re.escape(root) + r"(?=/|$)", word)
-    return '"$project"'.join(_q(piece) if piece else "" for piece in pieces) or "''"
-
-
-def _below(path: str, folder: str) -> str:
-    if not folder.strip("/") or not path.startswith(folder.rstrip("/") + "/"):
-        return ""
-    relative = os.path.normpath(path[len(folder.rstrip("/")) + 1 :])
-    return "" if relative.startswith("..") else relative
+        return f'"${{bin%/bin}}"/{quoted(inside)}'
+    return word(program, record.run.root)
 
 
 def _compare(source: _Source) -> Iterator[str]:
     artifacts = source.record.artifacts
-    yield _title("The comparison, byte by byte: mlrepro would also tell how far numbers moved")
+    yield title("The comparison, byte by byte: mlrepro would also tell how far numbers moved")
     yield exportshell.COMPARE + "\n"
     streams = {STREAMS[Role.STDOUT]: "stdout", STREAMS[Role.STDERR]: "stderr"}
     for one in sorted(artifacts, key=lambda a: not decides(a.path, a.role, artifacts)):
         if one.path in streams:
-            yield f'show {_hex(one.digest)} "$work/{streams[one.path]}" {_q(one.path)}\n'
+            yield f'show {md5(one.digest)} "$work/{streams[one.path]}" {quoted(one.path)}\n'
         elif not is_in_tree(one.path):
             source.notes.append(f"{one.path}, which the training did not save, is not compared")
         else:
@@ -395,34 +364,9 @@ def _compared(source: _Source, one: Artifact) -> Iterator[str]:
         return
     for path, digest in members.items():
         if weighs:
-            yield f"decide {_hex(digest)} {_q(path)}\n"
+            yield f"decide {md5(digest)} {quoted(path)}\n"
         else:
-            yield f'show {_hex(digest)} "$project"/{_q(path)} {_q(path)}\n'
-
-
-def _title(text: str) -> str:
-    return f"\n# --- {text} {'-' * max(3, 70 - len(text))}\n"
-
-
-def _hex(digest: Digest) -> str:
-    if digest.algorithm != "md5":
-        raise ManifestError(f"an object that no DVC cache has: {digest}")
-    return digest.value
-
-
-def _q(value: str) -> str:
-    """Quote a value for the shell; control characters are written out, so that none can hide."""
-    if all(c.isprintable() or c in _LAYOUT for c in value):
-        return shlex.quote(value)
-    if "\0" in value or value.endswith("\n"):
-        raise ManifestError(f"a value that no script can hold: {value!r:.80}")
-    octal = "".join(f"\\{byte:03o}" for byte in os.fsencode(value))
-    return f"\"$(printf '{octal}')\""
-
-
-def _comment(text: str) -> str:
-    """Return a line of comment: nothing of a stranger's leads out of it."""
-    return f"# {''.join(c if c.isprintable() else '?' for c in text)}\n"
+            yield f'show {md5(digest)} "$project"/{quoted(path)} {quoted(path)}\n'
 
 
 Step = Callable[[_Source], Iterator[str]]

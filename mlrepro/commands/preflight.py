@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from mlrepro.capture import machine
-from mlrepro.cleanroom import mounts, restore
+from mlrepro.cleanroom import mounts, pathmaps, restore
 from mlrepro.cleanroom import room as rooms
 from mlrepro.cleanroom.outside import Outside
 from mlrepro.commands import aside, codechanges, expectations, refs, surroundings, verify
@@ -256,16 +257,23 @@ def _artifacts(look: _Look) -> Iterator[Found]:
 
 def _places(look: _Look) -> Iterator[Found]:
     """Look whether the room can be shown wherever the run had absolute paths."""
-    record = look.record
-    wanted = {record.run.root: "its code names its folder"} if _names_its_folder(look) else {}
-    outside = Outside(record, look.here.root)
+    with tempfile.TemporaryDirectory(prefix="mlrepro-") as folder:
+        binds = _binds(look, Path(folder))
+        why = mounts.refusal(binds) if binds else None
+    if why:
+        yield IMPOSSIBLE, f"nothing can be shown at {_listed(sorted(binds))}, as it must: {why}"
+
+
+def _binds(look: _Look, folder: Path) -> dict[str, Path]:
+    """Return what would have to be shown at recorded places; empty files stand for it."""
+    outside = Outside(look.record, folder / "outside", pathmaps.read(look.here.root))
     for one in look.inputs:
-        is_outside = one.path.startswith("/") and one.source is Source.STORED
-        if is_outside and one.digest and not restore.is_file(Path(one.path), one.digest):
-            wanted.update(dict.fromkeys(outside.places(one.path), f"it read {one.path}"))
-    for path, what in wanted.items():
-        if why := mounts.possible(path):
-            yield IMPOSSIBLE, f"{what}, and nothing can be shown there: {why}"
+        is_there = one.digest is None or restore.is_file(Path(one.path), one.digest)
+        if one.path.startswith("/") and not is_there:
+            for path in outside.places(one.path):
+                outside.copy(path).touch()
+    root = {look.record.run.root: folder} if _names_its_folder(look) else {}
+    return {**outside.binds(), **root}
 
 
 def _names_its_folder(look: _Look) -> bool:

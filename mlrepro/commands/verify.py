@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlrepro import manifest
 from mlrepro.capture import checkedout, inputs
-from mlrepro.cleanroom import restore
+from mlrepro.cleanroom import pathmaps, restore
 from mlrepro.cleanroom.outside import Outside
 from mlrepro.commands import refs
 from mlrepro.errors import MlreproError, RefNotFoundError, RestoreError
@@ -322,7 +322,8 @@ def _availability(
         return State.EDITED if edited else State.OK, ""
     places = [str(looking.here.root / one.path)]
     if one.path.startswith("/"):
-        places = Outside(record, looking.here.root).places(one.path)
+        outside = Outside(record, looking.here.root, pathmaps.read(looking.here.root))
+        places = [*outside.mapped(one.path), *outside.places(one.path)]
     if any(looking.holds(Path(place), wanted) for place in places):
         return State.OK, ""
     return State.LOST, str(wanted) if one.source is not Source.ELSEWHERE else ""

@@ -164,6 +164,33 @@ def test_of_several_the_worst_decides_and_an_unknown_one_is_a_usage_error(traine
     assert unknown.returncode == 2
 
 
+def test_where_nothing_can_be_shown_absolute_paths_make_it_impossible(
+    project, tmp_path, monkeypatch
+):
+    data = tmp_path / "warehouse" / "x.csv"
+    data.parent.mkdir()
+    data.write_text("1\n")
+    moved = tmp_path / "nas" / "x.csv"
+    script = (
+        f"open({str(data)!r}).read()\nopen({str(project.root)!r} + '/m.json', 'w').write('1')\n"
+    )
+    project.write("train.py", script)
+    project.commit("training")
+    project.mlrepro("run", "python", "train.py", check=True)
+    asked = []
+    monkeypatch.setattr(preflight.mounts, "refusal", lambda binds: asked.append({*binds}) or "no")
+
+    named = preflight.preflight("last")
+    moved.parent.mkdir()
+    data.rename(moved)
+    project.write("mlrepro.toml", f'[paths]\n"{data.parent}" = "{moved.parent}"\n')
+    mapped = preflight.preflight("last")
+
+    assert asked == [{str(project.root)}, {str(project.root), str(data)}]
+    assert about(named, "paths")[0][0] is IMPOSSIBLE
+    assert about(mapped, "inputs") == []
+
+
 def test_other_code_of_head_is_named(trained):
     trained.write("train.py", "import random\nrandom.random()\n" + TRAIN)
     trained.commit("unseeded")
