@@ -14,9 +14,6 @@ from urllib.parse import unquote
 from mlrepro.manifest import Package
 from mlrepro.stores import gitcall
 
-# In an address that is no proper one, a password may hold an `@` as it is.
-_USER = re.compile(r"(?<=://)[^/?#\s]*@")
-
 
 def of(text: str) -> tuple[str, str]:
     """Return the folder of an editable install, and the origin of any other (PEP 610)."""
@@ -39,7 +36,7 @@ def _of_vcs(url: str, data: dict[str, Any]) -> str:
     kind, commit = str(data["vcs_info"]["vcs"]), str(data["vcs_info"]["commit_id"])
     below = data.get("subdirectory")
     inside = f"#subdirectory={below}" if isinstance(below, str) and below else ""
-    return f"{kind}:{address(url.removeprefix(f'{kind}+'))}@{commit}{inside}"
+    return f"{kind}:{gitcall.without_credentials(url.removeprefix(f'{kind}+'))}@{commit}{inside}"
 
 
 def _of_archive(url: str, info: dict[str, Any]) -> str:
@@ -49,24 +46,14 @@ def _of_archive(url: str, info: dict[str, Any]) -> str:
     known = f"#sha256={digest}" if re.fullmatch("[0-9a-f]{64}", digest) else ""
     if url.startswith("file:"):
         return f"file:{_local(url)}{known}"
-    return f"archive:{address(url)}{known}"
+    return f"archive:{gitcall.without_credentials(url)}{known}"
 
 
 def _local(url: str) -> str:
     """Return the path of a ``file:`` address, or the address itself without credentials."""
     if not url.startswith("file:"):
-        return address(url)
+        return gitcall.without_credentials(url)
     return unquote(url.removeprefix("file://").removeprefix("file:").partition("#")[0])
-
-
-def address(url: str) -> str:
-    """Return an address without user, password, query and fragment; ssh's user stays.
-
-    A query may be a signature that opens the door, as for objects in a bucket.
-    """
-    if not url.startswith(("ssh:", "git+ssh:")):
-        url = _USER.sub("", url)
-    return gitcall.without_credentials(url)
 
 
 def placed(package: Package, root: Path | None, used: Sequence[str]) -> Package:

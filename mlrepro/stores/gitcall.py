@@ -29,7 +29,8 @@ _QUIET = (
     "-c", "maintenance.auto=false", "-c", "core.logAllRefUpdates=false",
 )  # fmt: skip
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+# Up to the last `@` before the path: in an address that is no proper one, a password may hold one.
+_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")
 
 
 @dataclass(frozen=True)
@@ -324,7 +325,7 @@ def sentence(stderr: bytes) -> str:
 def without_credentials(address: str) -> str:
     """Return an address without user, password and query: ``https://t:x@host/r`` → ``https://host/r``."""
     if address.startswith("ssh://"):  # the user of ssh is no secret, and needed
-        return re.sub(r"(?<=://)([^/@:\s]+):[^/@\s]*@", r"\1@", address)
+        return re.sub(r"(?<=://)([^/@:\s]+):[^/\s]*@", r"\1@", address)
     return re.sub(r"(://[^\s?#]*)[?#]\S*", r"\1", _CREDENTIALS.sub("", address))
 
 

@@ -118,6 +118,8 @@ def test_an_unborn_and_a_detached_head_have_empty_words(project, tmp_path):
     [
         ("https://t0ken@example.org/x.git", "https://example.org/x.git"),
         ("https://a:b@example.org/x?token=1", "https://example.org/x"),
+        ("https://a:b@c@example.org/x@1#t0ken", "https://example.org/x@1"),
+        ("ssh://git:p@w@example.org/x", "ssh://git@example.org/x"),
         ("ssh://git:pw@example.org/x", "ssh://git@example.org/x"),
         ("git@example.org:ann/x.git", "git@example.org:ann/x.git"),
     ],
