@@ -6,7 +6,6 @@ words. Nothing is repaired.
 
 from __future__ import annotations
 
-import enum
 import os
 import re
 import shutil
@@ -25,6 +24,7 @@ from mlrepro.capture import work
 from mlrepro.cleanroom import interpreter, mounts
 from mlrepro.cleanroom import room as rooms
 from mlrepro.commands import hookscripts
+from mlrepro.commands.health import Check, Found, Health, State
 from mlrepro.errors import GitError, MlreproError, NotARepositoryError, UvMissingError
 from mlrepro.manifest import Digest
 from mlrepro.stores import dvc, dvcconfig, git, gitcall, ledger, place, reflink, uv, writers
@@ -39,37 +39,6 @@ _ALOOF = {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "SSH_ASKPASS": "tru
 """Lets git fail where it would ask a person."""
 
 
-class State(enum.Enum):
-    """How one check ended."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line: what was looked at, how it is, a sentence, and what helps."""
-
-    about: str
-    state: State
-    sentence: str
-    hint: str = ""
-
-
-@dataclass(frozen=True)
-class Health:
-    """All that was looked at."""
-
-    checks: tuple[Check, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing fails; a warning is something to know."""
-        return all(check.state is not State.FAIL for check in self.checks)
-
-
-Found = tuple[State, str, str]
 OK, WARN, FAIL = State.OK, State.WARN, State.FAIL
 
 

@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mlrepro.commands.diff import DiffReport
-from mlrepro.commands.doctor import Health
 from mlrepro.commands.fitlist import FitList
 from mlrepro.commands.gc import Removed
+from mlrepro.commands.health import Health
 from mlrepro.commands.inputlist import InputList
 from mlrepro.commands.listing import Row, Shown
 from mlrepro.commands.lock import Locked

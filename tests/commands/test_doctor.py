@@ -11,7 +11,7 @@ import pytest
 from mlrepro import probe
 from mlrepro.cleanroom import mounts
 from mlrepro.commands import doctor, hookscripts
-from mlrepro.commands.doctor import Check, Health, State
+from mlrepro.commands.health import Check, Health, State
 from mlrepro.errors import UvMissingError
 from mlrepro.present import text
 from mlrepro.stores import dvc, uv, writers
