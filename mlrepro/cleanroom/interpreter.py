@@ -91,8 +91,10 @@ def lent(
             chosen = _recorded_one(built, lock)
             for note in chosen.notes:
                 notify(note)
-        except MlreproError as error:
+        except (MlreproError, OSError) as error:
             note = f"not trained in the recorded environment, but in the active one: {error}"
+            hint = getattr(error, "hint", None) or environments.CURRENT
+            note += "" if environments.CURRENT in hint else f" ({hint.rstrip('.')})"
             notify(note)
             chosen = _active_one(active, record, note)
         yield chosen

@@ -152,6 +152,9 @@ def why(lock: Lock, error: StoreError) -> str:
     if not guilty:
         return f"the recorded environment cannot be made: {error}"
     verb = "is" if len(guilty) == 1 else "are"
+    said = str(error).lower()
+    if "failed to build" in said or "build backend" in said:
+        return f"the recorded environment cannot be made: {_listed(guilty)} cannot be built here"
     known = f" (recorded with the index {', '.join(lock.indexes)})" if lock.indexes else ""
     gone = f"{_listed(guilty)} {verb} not to be had here{known}"
     return f"the recorded environment cannot be made: {gone}"
