@@ -37,6 +37,41 @@ class Reason:
     hint: str = ""
 
 
+@dataclass(frozen=True)
+class Preflight:
+    """What may be expected of a rebuild.
+
+    Attributes
+    ----------
+    run, name : str
+        The run.
+    expectation : Expectation
+        The worst of the reasons.
+    reasons : tuple of Reason
+        In the order of `preflight.RULES`; those that lower nothing are worth knowing.
+    environment : str
+        ``lock``, ``current``, or empty: where it would train.
+    seconds : float
+        What the training took; more where fewer cores have to do the same work.
+    bytes : int
+        What the clean room will hold: inputs, and what the run made; an environment, which is
+        made of links where that can be, not counted.
+    """
+
+    run: str
+    name: str
+    expectation: Expectation
+    reasons: tuple[Reason, ...]
+    environment: str
+    seconds: float
+    bytes: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether it can be rebuilt at all."""
+        return self.expectation < Expectation.IMPOSSIBLE
+
+
 Found = tuple[Expectation, str] | tuple[Expectation, str, str]
 """An expectation, a sentence and maybe a hint."""
 NOTE, CLOSE, UNLIKELY, IMPOSSIBLE = Expectation

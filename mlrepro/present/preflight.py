@@ -9,8 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mlrepro.commands.expectations import Expectation, Reason
-from mlrepro.commands.preflight import Preflight
+from mlrepro.commands.expectations import Expectation, Preflight, Reason
 
 _STYLES = {
     Expectation.BIT_FOR_BIT: "green",

@@ -16,13 +16,13 @@ from rich.table import Table
 from rich.text import Text
 
 from mlrepro.commands.diff import DiffReport
+from mlrepro.commands.expectations import Preflight
 from mlrepro.commands.fitlist import FitList
 from mlrepro.commands.gc import Removed
 from mlrepro.commands.health import Health
 from mlrepro.commands.inputlist import InputList
 from mlrepro.commands.listing import Row, Shown
 from mlrepro.commands.lock import Locked
-from mlrepro.commands.preflight import Preflight
 from mlrepro.commands.sharing import Shared
 from mlrepro.commands.verify import Finding, State, Verified
 from mlrepro.drift import ArtifactDrift, Change, Difference, DriftReport, Verdict
