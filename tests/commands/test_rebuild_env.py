@@ -258,3 +258,22 @@ def test_a_training_of_another_python_is_rebuilt_with_that_python(machine, tmp_p
 
 def minor(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")[:2]))
+
+
+def test_the_recorded_environment_is_used_as_it_is_until_somebody_edits_a_package(
+    machine, tmp_path
+):
+    ann = wheels.made(tmp_path / "ann", "numlib==1.0", links=machine.links, python=BASE)
+    machine.run("python", "train.py", env=ann)
+    machine.lock(prefix=ann)
+
+    done = machine.project.mlrepro("rebuild", "last", env=active_in(ann))
+    assert "environment: the active one, which is the recorded one" in done.stdout
+
+    module = wheels.packages_of(ann) / "numlib.py"
+    text = module.read_text().replace("n * 1.0", "n * 1.5")
+    module.unlink()  # uv's cache has it, too
+    module.write_text(text)
+    done = machine.project.mlrepro("rebuild", "last", env=active_in(ann))
+    assert "environment: the recorded one, made from its lock" in done.stdout
+    assert "verdict: identical" in done.stdout
