@@ -181,7 +181,9 @@ def _current(
         before.append((CLOSE, told))
     changes = interpreter.changes(record, had, chosen)
     if not changes:
-        before.append((NOTE, f"the active environment is the recorded one: {chosen.executable}"))
+        same = chosen.environment.fingerprint == record.environment.fingerprint
+        told = "is the recorded one" if same else "differs in nothing that is compared"
+        before.append((NOTE, f"the active environment {told}: {chosen.executable}"))
     found = (*before, *_of_python(changes), *_of_packages(record, changes))
     named = frozenset(_package(change) for change in changes)
     return Surroundings("current", found, chosen, named)
