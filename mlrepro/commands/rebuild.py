@@ -266,9 +266,10 @@ def _absent(record: Manifest) -> tuple[str, ...]:
 
 
 _WRITTEN = "written outside the project"
+_LIES = "it lies outside the project: "
 
 
 def _elsewhere(record: Manifest) -> list[str]:
     """Say that a rebuild writes where the run did, in the places that no room covers."""
-    seen = (s for s in record.blind_spots if "outside the project: " in s or s.startswith(_WRITTEN))
+    seen = (s for s in record.blind_spots if _LIES in s or s.startswith(_WRITTEN))
     return [f"{sentence}; the rebuild writes there too" for sentence in seen]

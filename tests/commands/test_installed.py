@@ -165,3 +165,21 @@ def test_a_rebuild_names_what_was_edited_in_the_recorded_environment(project, of
     assert change["what"] == "files of numlib 1.0"
     assert change["current"] == "numlib.py as installed"
     assert json.loads(done.stdout)["verdict"] == "drifted"
+
+
+def test_a_package_from_a_folder_outside_the_project_is_named(project, offline, tmp_path):
+    prefix = wheels.made(tmp_path / "ann", links=offline, python=BASE)
+    source = tmp_path / "mylib" / "src"
+    source.mkdir(parents=True)
+    (source / "mylib.py").write_text("W = 3\n")
+    wheels.develop(prefix, "mylib", "0.1", source, {})
+    project.write("train.py", "import mylib\nopen('model.txt', 'w').write(str(mylib.W))\n")
+    project.commit()
+
+    run = project.mlrepro("run", "python", "train.py", env=active_in(prefix), check=True)
+    done = project.mlrepro("rebuild", "--env", "current", "model.txt", env=active_in(prefix))
+
+    sentence = "`mylib` is installed from a folder outside the project: a colleague has to have it"
+    assert sentence in run.stderr
+    assert done.returncode == 0
+    assert "writes there too" not in done.stdout + done.stderr
