@@ -22,7 +22,7 @@ from mlrepro.commands.exportwords import below, comment, md5, place, quoted, tit
 from mlrepro.errors import MlreproError, RestoreError
 from mlrepro.locks import Lock
 from mlrepro.manifest import STREAMS, Artifact, Digest, Input, Manifest, Role, Source, is_in_tree
-from mlrepro.stores import git
+from mlrepro.stores import git, ledger
 from mlrepro.stores.place import Place, strict
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -75,6 +75,8 @@ def script(
         If the REF or its manifest cannot be used, or holds what no script can.
     RestoreError
         If the run cannot be rebuilt at all.
+    StoreError
+        If its code is neither here nor on the remote.
     """
     here = strict((start or Path.cwd()).resolve())
     record = refs.resolve(here, ref, start=start, notify=notify).manifest
@@ -83,7 +85,7 @@ def script(
         here=here,
         record=record,
         inputs=restore.all_inputs(here, record, notify=notify),
-        files=_files(here, record),
+        files=_files(here, record, notify),
         lock=_lock(here, record, notify),
         notify=notify,
     )
@@ -105,9 +107,17 @@ def _expect_possible(record: Manifest) -> None:
         raise RestoreError(f"run {record.short} was interrupted, and cannot be repeated by anybody")
 
 
-def _files(here: Place, record: Manifest) -> dict[str, git.TreeEntry]:
-    tree = record.code.tree if record.code else ""
-    return git.files(here.repository, tree) if git.has(here.repository, f"{tree}^{{tree}}") else {}
+def _files(
+    here: Place, record: Manifest, notify: Callable[[str], None]
+) -> dict[str, git.TreeEntry]:
+    """Return the files of the recorded code, which is fetched where it is not here."""
+    repo, code, remote = here.repository, record.code, git.default_remote(here.repository)
+    if code is None:
+        return {}
+    if remote and not git.has(repo, f"{code.tree}^{{tree}}"):
+        notify(f"fetching the code of run {record.short} from {remote}")
+        ledger.fetch_code(repo, remote, code.snapshot)
+    return git.files(repo, code.tree)
 
 
 def _head(source: _Source) -> Iterator[str]:

@@ -235,7 +235,9 @@ def locked(project, *requirements: Requirement) -> None:
 def test_a_fresh_clone_fetches_the_lock_with_the_ledger(trained, tmp_path, monkeypatch):
     trained.call("git", "init", "-q", "--bare", str(tmp_path / "origin"))
     trained.git("remote", "add", "origin", str(tmp_path / "origin"))
+    trained.write("train.py", "# not committed\n" + TRAIN)
     trained.mlrepro("run", "python", "train.py", check=True)
+    trained.git("checkout", "train.py")
     locked(trained, Requirement("private", "1.0", unhashed="not on the index"))
     trained.commit("model")
     trained.git("push", "-q", "origin", "main", "refs/mlrepro/*:refs/mlrepro/*")
@@ -246,6 +248,7 @@ def test_a_fresh_clone_fetches_the_lock_with_the_ledger(trained, tmp_path, monke
 
     assert "END_OF_LOCK" in text
     assert "--no-deps private==1.0 ||" in text
+    assert 'rm -f -- "$project"/metrics.json' not in text  # the code had none yet
 
 
 def without_uv(project, tmp_path) -> dict[str, str]:
