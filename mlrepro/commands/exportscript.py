@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import re
 import shlex
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from mlrepro.capture import checkedout, environment
-from mlrepro.cleanroom import interpreter, making, restore, training
-from mlrepro.commands import expectations, exportshell, refs
+from mlrepro.capture import environment
+from mlrepro.cleanroom import interpreter, restore, training
+from mlrepro.commands import expectations, exportinputs, exportshell, refs
 from mlrepro.commands.deciding import decides
+from mlrepro.commands.exportinputs import Source
 from mlrepro.commands.exportwords import below, comment, md5, place, quoted, title, word
 from mlrepro.errors import MlreproError, RestoreError
 from mlrepro.locks import Lock
-from mlrepro.manifest import STREAMS, Artifact, Digest, Input, Manifest, Role, Source, is_in_tree
+from mlrepro.manifest import STREAMS, Artifact, Manifest, Role, is_in_tree
 from mlrepro.stores import git, ledger
 from mlrepro.stores.place import Place, strict
 
@@ -37,19 +37,6 @@ class Script:
 
     text: str
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Source:
-    """What the script is written from."""
-
-    here: Place
-    record: Manifest
-    inputs: tuple[Input, ...]
-    files: dict[str, git.TreeEntry]
-    lock: Lock | None
-    notify: Callable[[str], None]
-    notes: list[str] = field(default_factory=list)
 
 
 def script(
@@ -81,7 +68,7 @@ def script(
     here = strict((start or Path.cwd()).resolve())
     record = refs.resolve(here, ref, start=start, notify=notify).manifest
     _expect_possible(record)
-    source = _Source(
+    source = Source(
         here=here,
         record=record,
         inputs=restore.all_inputs(here, record, notify=notify),
@@ -120,7 +107,7 @@ def _files(
     return git.files(repo, code.tree)
 
 
-def _head(source: _Source) -> Iterator[str]:
+def _head(source: Source) -> Iterator[str]:
     record, run = source.record, source.record.run
     facts = {
         "name": run.name,
@@ -143,7 +130,7 @@ def _head(source: _Source) -> Iterator[str]:
     yield exportshell.HEAD
 
 
-def _code(source: _Source) -> Iterator[str]:
+def _code(source: Source) -> Iterator[str]:
     code = source.record.code
     assert code is not None  # noqa: S101  `_expect_possible`
     yield title("The code, as it was when the run began")
@@ -162,92 +149,7 @@ def _folder_name(record: Manifest) -> str:
     return "project" if name in ("", ".", "..", ".git", "tmp", "env") or "\0" in name else name
 
 
-def _inputs(source: _Source) -> Iterator[str]:
-    """Yield what brings the inputs that do not come with the code."""
-    _expect_digests(source.inputs)
-    lines = [line for one in source.inputs for line in _input(source, one)]
-    lines += [f"take {md5(d)} {quoted(p)}\n" for p, d in sorted(_edited(source).items())]
-    wheels = list(_wheels(source))
-    yield title("What it read")
-    if any(line.startswith(("take ", "pull ")) for line in (*lines, *wheels)):
-        yield exportshell.OBJECTS
-    if any(line.startswith("pull ") for line in lines):
-        yield exportshell.PULL
-    if any(line.startswith(("need ", "lend ", "secret ")) for line in lines):
-        yield exportshell.NEED
-    yield "\n" if lines else "\n# All of it comes with the code.\n"
-    yield from lines
-
-
-def _expect_digests(inputs: Iterable[Input]) -> None:
-    unknown = [i.path for i in inputs if i.digest is None and not restore.is_secret_input(i)]
-    if unknown:
-        raise RestoreError(f"no digest was recorded of {', '.join(unknown[:5])}")
-
-
-def _input(source: _Source, one: Input) -> Iterator[str]:
-    path = quoted(one.path)
-    if one.source is Source.CODE:
-        return
-    if one.digest is None:
-        yield f"secret {path}\n"
-    elif one.path.startswith("/"):
-        yield f"need {md5(one.digest)} {path}\n"
-    elif one.source is Source.ELSEWHERE:
-        yield f"lend {md5(one.digest)} {path}\n"
-    else:
-        pointed = one.source is Source.DVC and _has_pointer(source, one.path)
-        yield f"pull {quoted(f'{one.path}.dvc')}\n" if pointed else ""
-        for name, found in _members(source, one.digest, one.path).items():
-            yield f"{'have' if pointed else 'take'} {md5(found)} {quoted(name)}\n"
-    if one.seen == "program" and not one.path.startswith("/"):
-        yield f'chmod u+x -- "$project"/{path}\n'
-
-
-def _has_pointer(source: _Source, path: str) -> bool:
-    return f"{path}.dvc" in source.files and ".dvc/config" in source.files
-
-
-def _members(source: _Source, digest: Digest, path: str) -> dict[str, Digest]:
-    if not digest.is_dir:
-        return {path: digest}
-    restore.fetch(source.here, [digest], notify=source.notify)
-    listed = source.here.stores.listing(digest)
-    return {f"{path}/{name}": found for name, found in listed.items()}
-
-
-def _edited(source: _Source) -> dict[str, Digest]:
-    """Return the inputs that were read with other bytes than the code's snapshot has."""
-    blobs = {p: e.name for p, e in source.files.items() if e.mode.startswith("100")}
-    read = {i.path: i.digest for i in source.inputs if i.source is Source.CODE and i.digest}
-    files = {path: one for path, one in read.items() if not one.is_dir and path in blobs}
-    return {p: files[p] for p in checkedout.differing(source.here.repository, blobs, files)}
-
-
-def _wheels(source: _Source) -> Iterator[str]:
-    """Yield what brings the wheels that no index has, into a folder of their own."""
-    for one in source.lock.requirements if source.lock else ():
-        if one.source.startswith("object:"):
-            digest = Digest.parse(one.source.removeprefix("object:"))
-            restore.fetch(source.here, [digest], notify=source.notify)
-            try:
-                name = making.wheel_name(one, source.here.stores.find(digest) or Path())
-            except (OSError, KeyError, StopIteration, zipfile.BadZipFile) as error:
-                raise RestoreError(f"the kept wheel of {one.pin} is not here") from error
-            yield f'take {md5(digest)} "$work"/wheels/{quoted(name)}\n'
-
-
-def _folders(source: _Source) -> Iterator[str]:
-    record = source.record
-    made = (PurePosixPath(a.path).parent for a in record.artifacts if is_in_tree(a.path))
-    wanted = {str(folder) for folder in made} | {*record.folders, record.run.directory}
-    names = sorted(wanted - {"", "."})
-    if names:
-        yield "\n# Folders that the run found, or wrote to.\n"
-        yield from (f"mkdir -p -- {place(name)}\n" for name in names)
-
-
-def _environment(source: _Source) -> Iterator[str]:
+def _environment(source: Source) -> Iterator[str]:
     """Yield what makes the recorded environment of its lock, or takes the active one."""
     yield title("The environment")
     lock = source.lock
@@ -262,7 +164,7 @@ def _environment(source: _Source) -> Iterator[str]:
             yield from (comment(f"    {name} {version}") for name, version in known)
         yield exportshell.ACTIVE
         return
-    wheels = list(_wheels(source))
+    wheels = list(exportinputs.wheels(source))
     if wheels:
         yield "\n# Wheels that no index has.\n"
         yield from wheels
@@ -292,7 +194,7 @@ def _of_lock(lock: Lock, *, kept: bool) -> Iterator[str]:
     yield "fi\n"
 
 
-def _variables(source: _Source) -> Iterator[str]:
+def _variables(source: Source) -> Iterator[str]:
     yield title("The variables")
     yield exportshell.CLEAR
     secret, others = expectations.absent(source.record, {})
@@ -310,7 +212,7 @@ def _assignments(record: Manifest) -> Iterator[str]:
             yield f"{name}={quoted(value)}"
 
 
-def _train(source: _Source) -> Iterator[str]:
+def _train(source: Source) -> Iterator[str]:
     record, run = source.record, source.record.run
     yield title("The training")
     read = {one.path for one in source.inputs}
@@ -348,7 +250,7 @@ def _first(record: Manifest) -> str:
     return word(program, record.run.root)
 
 
-def _compare(source: _Source) -> Iterator[str]:
+def _compare(source: Source) -> Iterator[str]:
     artifacts = source.record.artifacts
     yield title("The comparison, byte by byte: mlrepro would also tell how far numbers moved")
     yield exportshell.COMPARE + "\n"
@@ -363,10 +265,10 @@ def _compare(source: _Source) -> Iterator[str]:
     yield exportshell.END
 
 
-def _compared(source: _Source, one: Artifact) -> Iterator[str]:
+def _compared(source: Source, one: Artifact) -> Iterator[str]:
     weighs = decides(one.path, one.role, source.record.artifacts)
     try:
-        members = _members(source, one.digest, one.path)
+        members = exportinputs.members(source, one.digest, one.path)
     except MlreproError:
         source.notes.append(
             f"{one.path} is a folder whose listing is not here, and is not compared"
@@ -379,13 +281,13 @@ def _compared(source: _Source, one: Artifact) -> Iterator[str]:
             yield f'show {md5(digest)} "$project"/{quoted(path)} {quoted(path)}\n'
 
 
-Step = Callable[[_Source], Iterator[str]]
+Step = Callable[[Source], Iterator[str]]
 
 STEPS: Sequence[Step] = (
     _head,
     _code,
-    _inputs,
-    _folders,
+    exportinputs.inputs,
+    exportinputs.folders,
     _environment,
     _variables,
     _train,
