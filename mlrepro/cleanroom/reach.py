@@ -219,7 +219,10 @@ def _mapped(word: str, prefix: str, record: Manifest, chosen: Chosen) -> str:
         return chosen.executable
     if below := _below(word, prefix):
         mapped = Path(chosen.environment.prefix) / below
-        return str(mapped) if mapped.exists() else chosen.executable
+        if mapped.exists():
+            return str(mapped)
+        if mapped.name.startswith(("python", "pypy")):  # else `/usr/bin/make` of a prefix `/usr`
+            return chosen.executable
     return word if Path(word).exists() else (shutil.which(Path(word).name) or word)
 
 

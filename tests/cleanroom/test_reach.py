@@ -43,13 +43,23 @@ class Room:
     [
         ("/home/ann/env/bin/python3", "bin/python"),
         ("/home/ann/env/bin/python", "bin/python"),
-        ("/home/ann/env/bin/no-such-tool", "bin/python"),
+        ("/home/ann/env/bin/python3.99", "bin/python"),
     ],
 )
 def test_the_recorded_interpreter_becomes_the_chosen_one(tmp_path, active, chosen, word, mapped):
     command = reach.command(recorded(word, "train.py"), chosen, Room(tmp_path))
 
     assert command == [str(active / mapped), "train.py"]
+
+
+@pytest.mark.parametrize(
+    ("word", "prefix"),
+    [("/bin/sh", "/"), ("/home/ann/env/bin/no-such-tool", "/home/ann/env")],
+)
+def test_a_tool_that_the_environment_lacks_never_becomes_python(tmp_path, chosen, word, prefix):
+    record = recorded(word, "-c", "train", prefix=prefix)
+
+    assert reach.command(record, chosen, Room(tmp_path)) == [word, "-c", "train"]
 
 
 def test_words_that_name_no_path_stay(tmp_path, chosen):
