@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sys
@@ -10,12 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlrepro.capture import environment
+from mlrepro import plain
+from mlrepro.capture import environment, locking
 from mlrepro.capture import work as works
+from mlrepro.capture.locking import Asked
 from mlrepro.cleanroom import environments
 from mlrepro.cleanroom.environments import Built
 from mlrepro.drift import Change
-from mlrepro.errors import MlreproError, RestoreError, StoreError, UsageError
+from mlrepro.errors import MlreproError, ObjectNotFoundError, RestoreError, StoreError, UsageError
 from mlrepro.locks import Lock
 from mlrepro.manifest import Environment, Manifest, Package
 from mlrepro.stores import git, ledger, ledgerlocks
@@ -156,9 +159,43 @@ def kept_lock(here: Place, record: Manifest) -> Lock:
             "its lock is not in the ledger",
             hint="`mlrepro pull` brings it, or its author makes it with `mlrepro lock`.",
         )
+    _expect_recorded(here, record, lock)
     # The probe needs nothing of mlrepro, which may not be on any index.
     bare = [one for one in lock.unhashed if one.name == "mlrepro"]
     return lock.without("mlrepro") if bare else lock
+
+
+def _expect_recorded(here: Place, record: Manifest, lock: Lock) -> None:
+    """Refuse a lock that would install what the run did not have: any writer can offer one."""
+    if "distributions" not in record.lists:
+        return
+    try:
+        listed = json.loads(ledger.listing(here.repository, record, "distributions"))
+        found = [plain.load(Package, one, where="package") for one in listed]
+        expected = locking.lock(record.environment, found, Asked()).requirements
+    except ObjectNotFoundError as error:
+        raise RestoreError("its list of packages is not here, so its lock cannot be checked",
+                           hint="`mlrepro pull` brings it.") from error  # fmt: skip
+    except (MlreproError, ValueError) as error:
+        raise RestoreError(f"its list of packages cannot be read: {error}") from error
+    sources = {one.pin: one.source for one in expected}
+    odd = [
+        one.pin
+        for one in lock.requirements
+        if one.pin not in sources or one.source not in ("", sources[one.pin])
+    ]
+    env = record.environment
+    if (lock.python, lock.implementation) != (env.python, env.implementation):
+        odd.insert(0, f"{lock.implementation} {lock.python}")
+    if odd:
+        more = f" and {len(odd) - _NAMED} more" if len(odd) > _NAMED else ""
+        raise RestoreError(
+            f"its lock names what the run did not have: {', '.join(odd[:_NAMED])}{more}",
+            hint="`mlrepro lock` makes another one; whoever offered this one may be a stranger.",
+        )
+
+
+_NAMED = 5
 
 
 def _recorded_one(built: Built, lock: Lock) -> Chosen:
@@ -171,9 +208,10 @@ def _recorded_one(built: Built, lock: Lock) -> Chosen:
     own = [Package(one.name, one.version, editable=one.source.partition(":")[2])
            for one in lock.requirements if one.source.startswith("project:")]  # fmt: skip
     packages = tuple(sorted([*packages, *own], key=lambda package: package.name))
-    used = (
-        f"the recorded one, made from its lock (Python {built.version}, {len(packages)} packages)"
-    )
+    # Another Python, or a package that is not to be had: the notes say what.
+    nearly = "nearly " if built.notes or built.version != lock.python else ""
+    facts = f"Python {built.version}, {len(packages)} packages"
+    used = f"{nearly}the recorded one, made from its lock ({facts})"
     base = found.base_prefix
     return Chosen(str(built.python), had, packages, base, lock, used, built.notes)
 

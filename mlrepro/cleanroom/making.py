@@ -77,6 +77,8 @@ def make(
 
 def spared(lock: Lock, error: StoreError) -> list[Requirement]:
     """Return what to do without: all that never had hashes, if uv complains of such alone."""
+    if _of_disk(error):
+        return []
     spare = [one for one in lock.unhashed if one.name not in environment.WELL_KNOWN]
     guilty = _guilty(lock, error)
     return spare if guilty and all(one in spare for one in guilty) else []
@@ -146,8 +148,22 @@ def wheel_name(one: Requirement, wheel: Path) -> str:
 _TAG = re.compile(r"Tag: *(\w+)-(\w+)-([\w.]+?) *", re.ASCII)
 
 
+_DISK = re.compile(
+    "no space left on device|disk quota exceeded|read-only file system|permission denied",
+    re.IGNORECASE,
+)
+
+
+def _of_disk(error: StoreError) -> str:
+    """Return what the disk refused: no package is to blame for that; empty if it is not that."""
+    found = _DISK.search(str(error))
+    return found[0].lower() if found else ""
+
+
 def why(lock: Lock, error: StoreError) -> str:
     """Return one sentence that names the packages which are not to be had."""
+    if said := _of_disk(error):
+        return f"the recorded environment cannot be made: {said}"
     guilty = _guilty(lock, error)
     if not guilty:
         return f"the recorded environment cannot be made: {error}"

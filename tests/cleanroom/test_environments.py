@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mlrepro.cleanroom import environments
+from mlrepro.cleanroom import environments, making
 from mlrepro.commands.gc import gc
-from mlrepro.errors import RestoreError
+from mlrepro.errors import RestoreError, UvError
 from mlrepro.locks import Lock, Requirement
 from mlrepro.manifest import Digest
 from mlrepro.stores import place, uv
@@ -82,7 +82,7 @@ def test_a_console_script_finds_its_python_after_the_move(shelf, links, tmp_path
 
 BORROW = """
 import sys
-from mlrepro.cleanroom import environments
+from mlrepro.cleanroom import environments, making
 from mlrepro.locks import Lock
 with environments.borrow(Lock.from_text(sys.stdin.read()), here=None, notify=print) as built:
     print(built.prefix)
@@ -187,6 +187,15 @@ def test_a_package_that_never_was_on_an_index_is_left_out_unless_it_makes_the_nu
         environments.borrow(
             replace(lock, requirements=(*lock.requirements, apt, torch)), here=None
         ).__enter__()
+
+
+def test_a_full_disk_is_not_blamed_on_a_package(links):
+    lock = locked(links)
+    lock = replace(lock, requirements=(*lock.requirements, Requirement("private", "1.0")))
+    full = UvError("Failed to install: private-1.0.whl: No space left on device (os error 28)")
+
+    assert making.why(lock, full).endswith("cannot be made: no space left on device")
+    assert not making.spared(lock, full)
 
 
 def test_a_file_of_other_content_is_not_installed(shelf, links):

@@ -165,10 +165,10 @@ def test_where_it_cannot_be_made_the_active_environment_is_used_and_that_is_said
     assert "its lock is not in the ledger" in report["notes"][0]
     assert "the active one" in report["environment_used"]
 
-    machine.lock(Requirement("numlib", "1.5", hashes=("sha256:" + "0" * 64,)))
+    machine.lock(Requirement("numlib", "1.0", hashes=("sha256:" + "0" * 64,)))
     code, report = machine.rebuild()
     assert code == 1
-    assert "numlib 1.5 is not to be had here" in report["notes"][0]
+    assert "numlib 1.0 is not to be had here" in report["notes"][0]
 
     machine.lock()
     here = active_in(machine.other)
@@ -177,6 +177,28 @@ def test_where_it_cannot_be_made_the_active_environment_is_used_and_that_is_said
     assert done.returncode == 1
     assert "not trained in the recorded environment" in done.stdout
     assert "uv is not installed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "offered",
+    [
+        Requirement("numlib", "2.0"),
+        Requirement("evil", "1.0"),
+        Requirement("numlib", "1.0", source="object:md5:" + "0" * 32),
+        Requirement("numlib", "1.0", source=f"git:https://example.org/evil@{'0' * 40}"),
+    ],
+    ids=["version", "package", "wheel", "commit"],
+)
+def test_a_lock_that_names_what_the_run_did_not_have_is_not_used(machine, monkeypatch, offered):
+    monkeypatch.setenv("MLREPRO_LOCK", "off")
+    machine.run("python", "train.py")
+    machine.lock(offered)
+
+    code, report = machine.rebuild()
+
+    assert code == 1
+    assert f"names what the run did not have: {offered.pin}" in report["notes"][0]
+    assert "the active one" in report["environment_used"]
 
 
 def test_a_mlrepro_inside_the_recorded_environment_brings_none_of_its_packages(machine):
