@@ -175,7 +175,12 @@ else
 {lock}{end}
     unset VIRTUAL_ENV CONDA_PREFIX PYTHONPATH PYTHONHOME
     unset UV_PYTHON UV_SYSTEM_PYTHON UV_PROJECT_ENVIRONMENT UV_CONSTRAINT UV_OVERRIDE UV_TARGET
-    uv venv --quiet --python {python} "$work/env" || stop 'The recorded Python is not to be had.'
+    search=$PATH  # and what pyenv has built, where uv does not look by itself
+    for built in "${{PYENV_ROOT:-$HOME/.pyenv}}"/versions/*/bin; do
+        [ ! -d "$built" ] || search=$search:$built
+    done
+    UV_PYTHON_SEARCH_PATH=$search uv venv --quiet --python {python} "$work/env" ||
+        stop 'The recorded Python is not to be had.'
     bin=$work/env/bin
     uv pip sync --quiet --allow-empty-requirements --python "$bin/python"{options} \\
         "$work/requirements.txt" ||

@@ -238,7 +238,8 @@ def test_a_fresh_clone_fetches_the_lock_with_the_ledger(trained, tmp_path, monke
     trained.write("train.py", "# not committed\n" + TRAIN)
     trained.mlrepro("run", "python", "train.py", check=True)
     trained.git("checkout", "train.py")
-    locked(trained, Requirement("private", "1.0", unhashed="not on the index"))
+    private = Requirement("pytest", pytest.__version__, unhashed="not on the index")
+    locked(trained, private)
     trained.commit("model")
     trained.git("push", "-q", "origin", "main", "refs/mlrepro/*:refs/mlrepro/*")
     clone = tmp_path / "clone"
@@ -247,7 +248,7 @@ def test_a_fresh_clone_fetches_the_lock_with_the_ledger(trained, tmp_path, monke
     text = exportscript.script("model.pkl", start=clone).text
 
     assert "END_OF_LOCK" in text
-    assert "--no-deps private==1.0 ||" in text
+    assert f"--no-deps {private.pin} ||" in text
     assert 'rm -f -- "$project"/metrics.json' not in text  # the code had none yet
 
 
@@ -268,7 +269,7 @@ def without_uv(project, tmp_path) -> dict[str, str]:
 
 def test_without_uv_it_says_so_and_the_active_environment_serves(trained, tmp_path):
     trained.mlrepro("run", "python", "train.py", check=True)
-    locked(trained, Requirement("nothing", "1.0", ("sha256:" + "0" * 64,)))
+    locked(trained, Requirement("pytest", pytest.__version__, ("sha256:" + "0" * 64,)))
     text, bare = exported(trained), without_uv(trained, tmp_path)
 
     refused = start(trained, text, env=bare)
