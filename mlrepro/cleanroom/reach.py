@@ -40,9 +40,21 @@ def command(record: Manifest, chosen: Chosen, room: Room, layer: Layer | None = 
             link.symlink_to(_shown(chosen, layer))
     if own := _of_layer(words[0], layer, chosen):
         words[0] = own
-    elif words[0].startswith("/"):
-        words[0] = _mapped(words[0], prefix, record, chosen)
+    elif (program := named(record)).startswith("/"):
+        words[0] = _mapped(program, prefix, record, chosen)
     return words
+
+
+def named(record: Manifest) -> str:
+    """Return the recorded program; absolute where a relative path leads out of the project.
+
+    ``../.venv/bin/python``: no room has what lies beside the project.
+    """
+    program, root = record.run.command[0], record.run.root
+    if program.startswith("/") or "/" not in program or not root:
+        return program
+    path = os.path.normpath(os.path.join(root, record.run.directory, program))
+    return program if _below(path, root) else path
 
 
 def inner_binds(

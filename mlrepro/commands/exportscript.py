@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mlrepro.capture import environment
-from mlrepro.cleanroom import interpreter, restore, training
+from mlrepro.cleanroom import interpreter, reach, restore, training
 from mlrepro.commands import expectations, exportinputs, exportshell, refs
 from mlrepro.commands.deciding import decides
 from mlrepro.commands.exportinputs import Source
@@ -239,7 +239,7 @@ def _train(source: Source) -> Iterator[str]:
 
 def _first(record: Manifest) -> str:
     """Return the program: one of the recorded environment is looked for in the new one."""
-    program = record.run.command[0]
+    program = reach.named(record)
     prefix = record.environment.prefix
     inside = below(program, prefix)
     is_python = _PYTHON.fullmatch(PurePosixPath(program).name) is not None

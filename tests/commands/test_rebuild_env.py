@@ -128,6 +128,14 @@ def test_a_python_named_by_its_path_is_the_recorded_one(machine):
     identical(machine)
 
 
+def test_a_python_beside_the_project_is_the_recorded_one(machine):
+    relative = os.path.relpath(machine.ann / "bin/python", machine.project.root)
+    machine.run(relative, "train.py", env=machine.other)
+    machine.lock()
+
+    identical(machine)
+
+
 def test_a_console_script_of_a_package_is_the_recorded_one(machine):
     machine.run("train-it")
     machine.lock()
