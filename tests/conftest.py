@@ -81,7 +81,9 @@ def home(tmp_path, monkeypatch) -> Path:
     home = tmp_path / "home"
     home.mkdir()
     (home / ".gitconfig").write_text(_AUTHOR)
-    for name in [n for n in os.environ if n.startswith(("GIT_", "DVC_", "XDG_", "MLREPRO_"))]:
+    # `make test` makes every make below it print where it goes.
+    foreign = ("GIT_", "DVC_", "XDG_", "MLREPRO_", "MAKE", "MFLAGS")
+    for name in [n for n in os.environ if n.startswith(foreign)]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))

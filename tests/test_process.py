@@ -201,10 +201,12 @@ def test_inheritable_descriptors_stay_open(folder):
 
 
 def test_a_progress_bar_looks_as_without_us(folder):
+    # The order of two streams is only kept where they are apart: hence the moment between them.
     code = """
-import os, sys
+import os, sys, time
 for i in range(50):
     sys.stderr.write(f"\\r{i:3}% {'#' * i}")
+time.sleep(0.3)
 terminals = [f.isatty() for f in (sys.stdin, sys.stdout, sys.stderr)]
 print("\\ndone", os.get_terminal_size(), terminals)
 """
