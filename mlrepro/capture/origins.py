@@ -46,7 +46,7 @@ def _of_archive(url: str, info: dict[str, Any]) -> str:
     known = f"#sha256={digest}" if re.fullmatch("[0-9a-f]{64}", digest) else ""
     if url.startswith("file:"):
         return f"file:{_local(url)}{known}"
-    return f"archive:{gitcall.without_credentials(url)}{known}"
+    return f"archive:{gitcall.without_tokens(url)}{known}"
 
 
 def _local(url: str) -> str:

@@ -329,6 +329,20 @@ def without_credentials(address: str) -> str:
     return re.sub(r"(://[^\s?#]*)[?#]\S*", r"\1", _CREDENTIALS.sub("", address))
 
 
+def without_tokens(address: str) -> str:
+    """Return the address of a package index or a file there without credentials, also in its path.
+
+    ``https://dl.cloudsmith.io/<token>/org/repo`` and ``https://pypi.fury.io/<token>/me`` are such.
+    """
+    return _TOKEN.sub(r"\1...", without_credentials(address))
+
+
+# Letters and digits mixed, and no digest, of which the paths of files on an index consist.
+_TOKEN = re.compile(
+    r"(?<!/)(/)(?![0-9a-f]{32,}(?:/|$))(?=[a-zA-Z]*\d)(?=\d*[a-zA-Z])[a-zA-Z0-9]{16,}(?=/|$)"
+)
+
+
 def _address(repo: Repository, arguments: Sequence[str]) -> dict[str, str]:
     variables = {}
     if repo.index:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlrepro import locks
-from mlrepro.stores.gitcall import without_credentials
+from mlrepro.stores.gitcall import without_tokens
 
 _USUAL = frozenset({"https://pypi.org/simple", "https://pypi.python.org/simple"})
 _OF_UV = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL")
@@ -57,7 +57,7 @@ def configured(where: Path | None = None) -> Indexes:
 
 def _shown(addresses: list[str]) -> tuple[str, ...]:
     """Return what may be kept: no credentials, and no folder, which only this machine has."""
-    plain = [without_credentials(address).rstrip("/") for address in addresses]
+    plain = [without_tokens(address).rstrip("/") for address in addresses]
     kept = [one for one in plain if one not in _USUAL and locks.is_address(one)]
     return tuple(dict.fromkeys(kept))
 

@@ -147,6 +147,14 @@ def test_indexes_of_variables_are_kept_without_credentials_and_folders_are_not(h
     assert indexes.configured().addresses == ("https://example.org/a",)
 
 
+def test_a_token_in_the_path_of_an_index_is_not_kept(home, monkeypatch):
+    token = "aB3dE6gH9jK2mN5p"
+    plain = "https://example.org/api/ml-2024/projects/1234567890123456/simple"
+    monkeypatch.setenv("UV_INDEX", f"https://dl.example.org/{token}/org/simple {plain}")
+
+    assert indexes.configured().addresses == ("https://dl.example.org/.../org/simple", plain)
+
+
 def test_a_damaged_setting_stands_in_nobodys_way(home, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
     (tmp_path / "pip.conf").write_text("index-url")
