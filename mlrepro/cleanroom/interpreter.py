@@ -159,14 +159,20 @@ def kept_lock(here: Place, record: Manifest) -> Lock:
             "its lock is not in the ledger",
             hint="`mlrepro pull` brings it, or its author makes it with `mlrepro lock`.",
         )
-    _expect_recorded(here, record, lock)
+    expect_recorded(here, record, lock)
     # The probe needs nothing of mlrepro, which may not be on any index.
     bare = [one for one in lock.unhashed if one.name == "mlrepro"]
     return lock.without("mlrepro") if bare else lock
 
 
-def _expect_recorded(here: Place, record: Manifest, lock: Lock) -> None:
-    """Refuse a lock that would install what the run did not have: any writer can offer one."""
+def expect_recorded(here: Place, record: Manifest, lock: Lock) -> None:
+    """Refuse a lock that would install what the run did not have: any writer can offer one.
+
+    Raises
+    ------
+    RestoreError
+        If it does, or the list of what the run had is not here.
+    """
     if "distributions" not in record.lists:
         return
     try:

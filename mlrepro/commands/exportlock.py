@@ -13,7 +13,7 @@ from pathlib import Path
 from mlrepro.commands import lock, recording, refs
 from mlrepro.errors import LockError
 from mlrepro.locks import Lock
-from mlrepro.stores import ledgerlocks, uv
+from mlrepro.stores import uv
 from mlrepro.stores.place import strict
 
 _HASH = re.compile(r'sha256\s*=\s*"([0-9a-f]{64})"')
@@ -44,9 +44,7 @@ def pylock(
     here = strict((start or Path.cwd()).resolve())
     recording.finish_dead(here)
     record = refs.resolve(here, ref, start=start).manifest
-    fingerprint = record.environment.fingerprint
-    known = ledgerlocks.get(here.repository, fingerprint) if fingerprint else None
-    found = known or lock.made(here, record, notify=notify)
+    found = lock.honest(here, record) or lock.made(here, record, notify=notify)
     pins = [one.pin for one in found.requirements if one.hashes]
     text = uv.pylock(uv.find(), pins, python=found.python, where=here.root) if pins else ""
     _check(text, found)

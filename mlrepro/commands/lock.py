@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlrepro.capture import locking
+from mlrepro.cleanroom import interpreter
 from mlrepro.commands import packages, recording, refs
-from mlrepro.errors import LockError, MlreproError, UvMissingError
+from mlrepro.errors import LockError, MlreproError, RestoreError, UvMissingError
 from mlrepro.locks import Lock, Requirement
 from mlrepro.manifest import Digest, Manifest
 from mlrepro.stores import ledgerlocks
@@ -82,8 +84,8 @@ def lock(ref: str, *, start: Path | None = None, notify: Callable[[str], None] =
     here = strict((start or Path.cwd()).resolve())
     recording.finish_dead(here)
     record = refs.resolve(here, ref, start=start).manifest
-    fingerprint = _fingerprint(record)
-    known = ledgerlocks.get(here.repository, fingerprint)
+    _fingerprint(record)
+    known = honest(here, record)
     if known and not known.unhashed:
         return _locked(record, known, changed=False)
     found = made(here, record, known=known, notify=notify)
@@ -91,6 +93,16 @@ def lock(ref: str, *, start: Path | None = None, notify: Callable[[str], None] =
     if changed:
         ledgerlocks.put(here.repository, found)
     return _locked(record, found, changed=changed)
+
+
+def honest(here: Place, record: Manifest) -> Lock | None:
+    """Return the known lock of a run; None where it names what the run did not have."""
+    known = ledgerlocks.get(here.repository, _fingerprint(record))
+    with suppress(RestoreError):
+        if known:
+            interpreter.expect_recorded(here, record, known)
+            return known
+    return None
 
 
 def made(

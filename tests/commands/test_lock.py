@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from mlrepro.commands import exportlock, listing, locker, sharing
 from mlrepro.commands import lock as locking
 from mlrepro.commands.run import run
 from mlrepro.errors import LockError
+from mlrepro.locks import Requirement
 from mlrepro.present import text
 from mlrepro.stores import git, ledger, ledgerlocks
 from tests.cleanroom import wheels
@@ -297,6 +299,18 @@ def test_a_lock_can_be_completed_where_the_run_came_from_elsewhere(training, ind
     assert ledgerlocks.get(repo, record.environment.fingerprint) == lock
     ledgerlocks.put(repo, lock.without("beta"))
     assert ledgerlocks.get(repo, record.environment.fingerprint) == lock.without("beta")
+
+
+def test_a_lock_of_other_packages_than_the_run_had_is_made_anew(training, index, shelf):
+    record, honest = train(training, shelf[1])
+    repo = git.open_repository(training.root)
+    evil = Requirement("evil", "1.0", ("sha256:" + "0" * 64,))
+    ledgerlocks.put(repo, replace(honest, requirements=(evil,)))
+
+    locking.lock("last", start=training.root)
+
+    found = ledgerlocks.get(repo, record.environment.fingerprint)
+    assert [one.pin for one in found.requirements] == [one.pin for one in honest.requirements]
 
 
 def test_a_hostile_lock_of_the_ledger_is_none(training, index, shelf):
