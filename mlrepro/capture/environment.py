@@ -79,6 +79,8 @@ def troubles(found: Iterable[Package]) -> tuple[str, ...]:
     """Say what of an environment a colleague cannot have from the record, a sentence each."""
     sentences = []
     for package in found:
+        if package.name == "mlrepro":  # whoever rebuilds has one of his own
+            continue
         if package.changed:
             sentences.append(recordcheck.sentence(package.name, package.version, package.changed))
         if package.editable and package.direct.startswith("worktree:"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,7 @@ def test_an_editable_install_that_no_git_knows_is_named_too(tmp_path):
 
     assert found.direct == "worktree:"
     assert "from a folder outside the project: a colleague" in environment.troubles([found])[0]
+    assert environment.troubles([replace(found, name="mlrepro")]) == ()
 
 
 # --- other managers than pip
