@@ -10,11 +10,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from mlrepro.commands import lock, recording, refs
+from mlrepro.commands import lock, opening
 from mlrepro.errors import LockError
 from mlrepro.locks import Lock
 from mlrepro.stores import uv
-from mlrepro.stores.place import strict
 
 _HASH = re.compile(r'sha256\s*=\s*"([0-9a-f]{64})"')
 _NAME = re.compile(r'^name\s*=\s*"([^"]+)"', re.MULTILINE)
@@ -41,9 +40,7 @@ def pylock(
     UvError
         If there is no uv, or the index lacks a package.
     """
-    here = strict((start or Path.cwd()).resolve())
-    recording.finish_dead(here)
-    record = refs.resolve(here, ref, start=start).manifest
+    here, record = opening.run(ref, start)
     found = lock.honest(here, record) or lock.made(here, record, notify=notify)
     pins = [one.pin for one in found.requirements if one.hashes]
     text = uv.pylock(uv.find(), pins, python=found.python, where=here.root) if pins else ""

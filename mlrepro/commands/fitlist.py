@@ -10,10 +10,9 @@ from typing import Any
 
 from mlrepro import plain
 from mlrepro.cleanroom import restore
-from mlrepro.commands import recording, refs
+from mlrepro.commands import opening
 from mlrepro.errors import ManifestError, MlreproError
 from mlrepro.manifest import Fit
-from mlrepro.stores.place import strict
 
 
 @dataclass(frozen=True)
@@ -80,9 +79,7 @@ def fits(
     StoreError, ManifestError
         If the ledger's list is not to be had, or damaged.
     """
-    here = strict((start or Path.cwd()).resolve())
-    recording.finish_dead(here)
-    record = refs.resolve(here, ref, start=start).manifest
+    here, record = opening.run(ref, start)
     if "fits" not in record.lists:
         return FitList(record.id, record.run.name, 0, ())
     try:

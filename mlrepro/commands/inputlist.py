@@ -10,10 +10,10 @@ from pathlib import Path
 from mlrepro import plain
 from mlrepro.capture import blindspots
 from mlrepro.cleanroom import restore
-from mlrepro.commands import recording, refs
+from mlrepro.commands import opening
 from mlrepro.errors import ManifestError, StoreError
 from mlrepro.manifest import Folder, Input, Manifest
-from mlrepro.stores.place import Place, strict
+from mlrepro.stores.place import Place
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,7 @@ def inputs(
     RestoreError
         If the list is longer than the manifest shows, and the ledger entry is not to be had.
     """
-    here = strict((start or Path.cwd()).resolve())
-    recording.finish_dead(here)
-    record = refs.resolve(here, ref, start=start).manifest
+    here, record = opening.run(ref, start)
     found = restore.all_inputs(here, record, notify=notify)
     return InputList(
         record.id,

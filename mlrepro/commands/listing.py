@@ -6,11 +6,10 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlrepro.commands import lock, recording, refs
+from mlrepro.commands import lock, opening
 from mlrepro.commands.deciding import decides
 from mlrepro.manifest import Manifest, Status
 from mlrepro.stores import ledger
-from mlrepro.stores.place import strict
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,7 @@ def ls(
     most : int, optional
         How many at the most.
     """
-    here = strict((start or Path.cwd()).resolve())
-    recording.finish_dead(here)
+    here = opening.place(start)
     rows = (_row(entry.manifest) for entry in reversed(ledger.entries(here.repository)))
     chosen = (
         row
@@ -70,9 +68,7 @@ def ls(
 
 def show(ref: str, *, start: Path | None = None) -> Manifest:
     """Return the record that a REF names."""
-    here = strict((start or Path.cwd()).resolve())
-    recording.finish_dead(here)
-    return refs.resolve(here, ref, start=start).manifest
+    return opening.run(ref, start)[1]
 
 
 def shown(ref: str, *, start: Path | None = None) -> Shown:

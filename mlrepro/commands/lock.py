@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlrepro.capture import locking
 from mlrepro.cleanroom import interpreter
-from mlrepro.commands import packages, recording, refs
+from mlrepro.commands import opening, packages
 from mlrepro.errors import LockError, MlreproError, RestoreError, UvMissingError
 from mlrepro.locks import Lock, Requirement
 from mlrepro.manifest import Digest, Manifest
@@ -81,9 +81,7 @@ def lock(ref: str, *, start: Path | None = None, notify: Callable[[str], None] =
     UvMissingError
         If there is no uv, and packages without hashes.
     """
-    here = strict((start or Path.cwd()).resolve())
-    recording.finish_dead(here)
-    record = refs.resolve(here, ref, start=start).manifest
+    here, record = opening.run(ref, start)
     _fingerprint(record)
     known = honest(here, record)
     if known and not known.unhashed:

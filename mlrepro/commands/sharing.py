@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlrepro.cleanroom import restore
-from mlrepro.commands import lock, packages, recording, refs
+from mlrepro.commands import lock, opening, packages, refs
 from mlrepro.errors import DvcError, GitError, RefusedError
 from mlrepro.manifest import Digest, Kept, Manifest, Source
 from mlrepro.stores import dvc, git, ledger
@@ -64,8 +64,7 @@ def push(
     GitError, DvcError
         If a remote is absent or does not take it.
     """
-    here = strict((start or Path.cwd()).resolve())
-    recording.finish_dead(here)
+    here = opening.place(start)
     remote = _remote(here, remote)
     pending = ledger.pending(here.repository, remote)
     private = (*pending.untracked, *_stored_inputs(here, pending), *_wheels(here, pending))
