@@ -74,7 +74,7 @@ _rtol = click.option(
     "--rtol",
     type=click.FloatRange(min=0),
     metavar="NUMBER",
-    help="Relative tolerance of every number; without it each kind of file has its own.",
+    help="Relative tolerance of every number.",
 )
 _atol = click.option(
     "--atol",
@@ -189,12 +189,7 @@ def run(
     help="Train in the recorded environment, made from its lock, or in the active one;"
     " every difference is named.",
 )  # fmt: skip
-@click.option(
-    "--rtol",
-    type=click.FloatRange(min=0),
-    metavar="NUMBER",
-    help="Relative tolerance of every number.",
-)
+@_rtol
 @_atol
 @click.option("--exact", is_flag=True, help="Every artifact decides, and only identical passes.")
 @click.option("--keep-room", is_flag=True, help="Leave the clean room behind.")
@@ -274,12 +269,7 @@ def _preflight(refs: Sequence[str], *, env: str, head: bool, threads: bool, json
 )
 @click.argument("a")
 @click.argument("b", required=False)
-@click.option(
-    "--rtol",
-    type=click.FloatRange(min=0),
-    metavar="NUMBER",
-    help="Relative tolerance of every number.",
-)
+@_rtol
 @_atol
 @_json
 def diff(a: str, b: str | None, rtol: float | None, atol: float, as_json: bool) -> None:

@@ -100,11 +100,6 @@ def resolve_inside(root: Path, path: str) -> Path:
     return target
 
 
-def decoded(path: bytes | str) -> str:
-    """Return a file name as text; bytes that are no UTF-8 travel as surrogate escapes."""
-    return os.fsdecode(path)
-
-
 def content(path: Path) -> bytes:
     """Return what a file holds that others could replace: a pipe in its place would never answer.
 

@@ -100,10 +100,6 @@ class FileTrail:
             and Path(path).is_dir()
         )
 
-    def was_made(self, path: str) -> bool:
-        """Say whether the run itself made or changed a file."""
-        return path in self._made
-
     def real(self, path: str) -> str:
         """Return a path of a record as this process would call it."""
         if self.shown and path.startswith(self.shown + "/"):

@@ -6,7 +6,7 @@ import io
 import posixpath
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from mlrepro import documents, paths
@@ -173,8 +173,3 @@ def _dump(content: Any) -> str:
     writer.default_flow_style = False
     writer.dump(content, stream)
     return stream.getvalue()
-
-
-def pointer_beside(path: PurePosixPath) -> PurePosixPath:
-    """Return where the pointer of a file or folder stands."""
-    return path.with_name(path.name + SUFFIX)
