@@ -31,8 +31,8 @@ ASK = """
 import ctypes, sys
 sys.path.insert(0, sys.argv[1])
 ctypes.CDLL(sys.argv[2])
-from _mlrepro_probe import pools
-for kind, name, threads, kernel in pools.found(open("/proc/self/maps", "rb").read()):
+from _mlrepro_probe import facts, pools
+for kind, name, threads, kernel in pools.found(facts.libraries(open("/proc/self/maps", "rb").read())):
     print(kind, name, threads, kernel.decode(), sep="|")
 """
 

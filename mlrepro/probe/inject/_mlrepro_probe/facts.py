@@ -111,20 +111,25 @@ _SITES = ("/site-packages", "/dist-packages")
 def loaded(log, native=False):
     """Log the libraries that the process has mapped by now, and its pools of threads."""
     maps = _maps()
+    mapped = libraries(maps)
     if not native:
-        log.write_all(b"l", sorted(_libraries(maps)))
+        log.write_all(b"l", sorted(_identified(mapped)))
     if any(word in maps for word in _POOLS):
         from . import pools
 
-        for fields in pools.found(maps):
+        for fields in pools.found(mapped):
             log.write(b"t", *fields)
 
 
-def _libraries(maps):
-    """Yield path, device and inode of each library whose code is mapped."""
+def libraries(maps):
+    """Return path → the other words of its line, of each library whose code is mapped."""
     lines = [line for line in maps.splitlines() if b" r-xp " in line and b".so" in line]
-    found = {parts[5]: parts for parts in (line.split(None, 5) for line in lines)}
-    for path, parts in found.items():
+    return {parts[5]: parts for parts in (line.split(None, 5) for line in lines)}
+
+
+def _identified(mapped):
+    """Yield path, device and inode of each mapped library."""
+    for path, parts in mapped.items():
         major, _, minor = parts[3].partition(b":")
         device, inode = os.makedev(int(major, 16), int(minor, 16)), int(parts[4])
         try:

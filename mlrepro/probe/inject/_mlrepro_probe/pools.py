@@ -25,9 +25,9 @@ _KINDS = (
 )
 
 
-def found(maps):
-    """Yield interface, library, number of threads and kernel of each pool."""
-    for path in sorted(set(_libraries(maps))):
+def found(libraries):
+    """Yield interface, library, number of threads and kernel of each pool, by the mapped files."""
+    for path in sorted(map(os.fsdecode, libraries)):
         name = path.rpartition("/")[2]
         for kind, words, (counts, kernels) in _KINDS:
             if any(word in name for word in words):
@@ -37,12 +37,6 @@ def found(maps):
                     kernel = _call(library, kernels, ctypes.c_char_p)
                     yield kind, name, threads, kernel or _told(kind, library)
                 break
-
-
-def _libraries(maps):
-    for line in maps.splitlines():
-        if b" r-xp " in line and b".so" in line:
-            yield os.fsdecode(b"/" + line.partition(b"/")[2])
 
 
 def _call(library, names, kind):
