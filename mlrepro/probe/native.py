@@ -28,6 +28,9 @@ HEADER_SIZE = 4096
 SMALL = 65536
 LARGEST = 256 * 2**20
 SMALLEST = 4 * 2**20
+LEAST_FREE = 8 * SMALLEST
+"""On a disk with less free than this, the training itself needs what is left."""
+
 EMULATED = 8 * 2**20
 """Where the file system cannot reserve space, it is written: about 5 ms."""
 
@@ -80,10 +83,10 @@ def create(folder: Path) -> None:
 def _affordable(folder: Path) -> int:
     disk = os.statvfs(folder)
     most = min(LARGEST, IN_MEMORY) if _is_in_memory(folder) else LARGEST
-    size = min(most, disk.f_bavail * disk.f_frsize // 100) // 4096 * 4096
-    if size < SMALLEST:
+    free = disk.f_bavail * disk.f_frsize
+    if free < LEAST_FREE:
         raise OSError(f"too little free space for the log: {folder}")
-    return size
+    return max(SMALLEST, min(most, free // 100) // 4096 * 4096)
 
 
 def _is_in_memory(folder: Path) -> bool:

@@ -101,14 +101,26 @@ def test_a_full_disk_is_told_before_the_run(tmp_path, monkeypatch):
 
 
 def test_a_nearly_full_disk_is_told_before_the_run(tmp_path, monkeypatch):
-    real = os.statvfs(tmp_path)
-    blocks = 2**20 // real.f_frsize
-    monkeypatch.setattr(
-        os, "statvfs", lambda _path: os.statvfs_result((*real[:4], blocks, *real[5:]))
-    )
+    _leave_free(tmp_path, 2**20, monkeypatch)
 
     with pytest.raises(OSError, match="too little free space"):
         native.create(tmp_path)
+
+
+def test_a_disk_with_little_left_gets_a_small_log(tmp_path, monkeypatch):
+    _leave_free(tmp_path, 100 * 2**20, monkeypatch)
+
+    native.create(tmp_path)
+
+    assert (tmp_path / native.NAME).stat().st_size == native.SMALLEST
+
+
+def _leave_free(folder, size, monkeypatch):
+    real = os.statvfs(folder)
+    blocks = size // real.f_frsize
+    monkeypatch.setattr(
+        os, "statvfs", lambda _path: os.statvfs_result((*real[:4], blocks, *real[5:]))
+    )
 
 
 def _no_space(*_arguments):
