@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlrepro.commands.diff import DiffReport, diff
-    from mlrepro.commands.rebuild import How, rebuild
+    from mlrepro.commands.rebuild import rebuild
+    from mlrepro.commands.remaking import How
     from mlrepro.commands.run import RunResult, run
     from mlrepro.commands.verify import Verified, verify
     from mlrepro.drift import Difference, DriftReport, Tolerance, Verdict
@@ -27,7 +28,7 @@ _PLACES = {
     "diff": "commands.diff",
     "DiffReport": "commands.diff",
     "rebuild": "commands.rebuild",
-    "How": "commands.rebuild",
+    "How": "commands.remaking",
     "run": "commands.run",
     "RunResult": "commands.run",
     "verify": "commands.verify",

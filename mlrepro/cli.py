@@ -69,6 +69,36 @@ def _example(*lines: str, codes: str = "0 done · 1 failed · 2 usage") -> str:
     return f"\b\nExamples:\n{shown}\n\n" + _EPILOG_EXIT.format(codes)
 
 
+class _Duration(click.ParamType):  # type: ignore[type-arg]  # click before 8.4 has no argument
+    """Seconds, from ``90``, ``90s``, ``30m`` or ``2h``."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        if isinstance(value, float):
+            return value
+        unit = {"s": 1, "m": 60, "h": 3600}.get(str(value)[-1:], 0)
+        number = str(value)[:-1] if unit else str(value)
+        if not number.replace(".", "", 1).isdecimal():
+            self.fail(f"not a time: {value!r}; say 90s, 30m or 2h", param, ctx)
+        return float(number) * (unit or 1)
+
+
+class _Limit(click.ParamType):  # type: ignore[type-arg]  # as above
+    """A metric and the least that it has to be: ``auc=0.93``."""
+
+    name = "limit"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, float]:
+        if isinstance(value, tuple):
+            return value
+        metric, _, limit = str(value).rpartition("=")
+        try:
+            return metric.strip() or self.fail("say METRIC=VALUE", param, ctx), float(limit)
+        except ValueError:
+            self.fail(f"not a number: {limit!r}; say METRIC=VALUE", param, ctx)
+
+
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 _rtol = click.option(
     "--rtol",
@@ -84,6 +114,15 @@ _atol = click.option(
     show_default=True,
     help="Absolute tolerance of every number.",
 )
+_seed_param = click.option(
+    "--seed-param", default="", metavar="NAME",
+    help="How the seed is passed: `--seed`, `seed=`, `params.yaml:train.seed`, `lightgbm:seed` …;"
+    " found in the recorded parameters otherwise.",
+)  # fmt: skip
+_html = click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Also write the report as one page for a browser; it needs no network.",
+)  # fmt: skip
 _yes = click.option("--yes", "-y", is_flag=True, help="Say yes to every question (for scripts).")
 
 
@@ -140,6 +179,16 @@ def init(no_hook: bool, as_json: bool) -> None:
     show_default=True,
     help="Who watches what is read and written.",
 )
+@click.option(
+    "--repeats", type=click.IntRange(min=2), metavar="N",
+    help="Then train N - 1 times more in a clean room, to learn how far this training moves by"
+    " itself.",
+)  # fmt: skip
+@click.option(
+    "--seeds", type=click.IntRange(min=2), metavar="K",
+    help="Then train with K other seeds, to learn what another seed changes.",
+)  # fmt: skip
+@_seed_param
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
 def run(
     name: str,
@@ -148,6 +197,9 @@ def run(
     outputs: Sequence[str],
     no_keep: bool,
     observer: str,
+    repeats: int | None,
+    seeds: int | None,
+    seed_param: str,
     command: Sequence[str],
 ) -> None:
     """Run COMMAND and record how it made its model. Nothing about COMMAND changes."""
@@ -161,7 +213,29 @@ def run(
     with contextlib.suppress(OSError):
         for line in outcome.lines(result):
             _say(line)
+    if (repeats or seeds) and result.exit_code == 0 and result.recorded:
+        _calibrated_after(result.recorded, repeats or 0, seeds or 0, seed_param)
     sys.exit(result.exit_code)
+
+
+def _calibrated_after(recorded: Any, repeats: int, seeds: int, seed_param: str) -> None:
+    """Repeat what was just recorded; a failure is told, and the status stays the command's own."""
+    from mlrepro.commands.calibrate import calibrate as command
+    from mlrepro.present import progress
+
+    if not recorded.in_ledger:
+        _say("not repeated: the run could not be recorded")
+        return
+    try:
+        with progress.shown() as notify:
+            found = command(
+                recorded.manifest.id, repeats=repeats, seeds=seeds, seed_param=seed_param,
+                recorded_counts=True, notify=notify,
+            )  # fmt: skip
+            notify("")
+        _print(found, err=True)
+    except MlreproError as error:
+        _tell(error)
 
 
 @main.command(
@@ -170,6 +244,8 @@ def run(
         "mlrepro rebuild model.txt",
         "mlrepro rebuild last --rtol 1e-5",
         "mlrepro rebuild --dry-run model.txt",
+        "mlrepro rebuild --explain --max-time 30m --html drift.html model.txt",
+        "mlrepro rebuild --fail-under auc=0.93 model.txt",
         "git bisect run mlrepro rebuild --code head 3f9a2c01b4de",
         codes="0 identical, equivalent or close · 1 drifted or missing · 2 usage · "
         "125 could not be told. Of several REFs the first that holds: 2, 1, 125, 0.",
@@ -197,6 +273,25 @@ def run(
     "--dry-run", is_flag=True,
     help="Train nothing: say what can be expected here, and why. Exit code 0 or 125.",
 )  # fmt: skip
+@click.option(
+    "--explain", is_flag=True,
+    help="If it drifts, change one factor at a time until the recorded result comes back.",
+)  # fmt: skip
+@click.option(
+    "--max-time", type=_Duration(), metavar="TIME",
+    help="With --explain: begin no training after so long (`90s`, `30m`, `2h`); the same command"
+    " goes on from there.",
+)  # fmt: skip
+@click.option(
+    "--probe-data", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+    help="Rows that both models are asked about where they differ: CSV or parquet with a header.",
+)  # fmt: skip
+@click.option(
+    "--fail-under", "gates", type=_Limit(), multiple=True, metavar="METRIC=VALUE",
+    help="Exit with 1 if the rebuilt METRIC is lower; says by how many standard errors.",
+)  # fmt: skip
+@click.option("--sign", is_flag=True, help="Sign the record of this rebuild, as git signs commits.")
+@_html
 @_yes
 @_json
 def rebuild(
@@ -209,6 +304,12 @@ def rebuild(
     exact: bool,
     keep_room: bool,
     dry_run: bool,
+    explain: bool,
+    max_time: float | None,
+    probe_data: Path | None,
+    gates: Sequence[tuple[str, float]],
+    sign: bool,
+    html: Path | None,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -219,27 +320,38 @@ def rebuild(
     if dry_run:
         _preflight(refs, env=env, head=code == "head", threads=threads == "recorded", json=as_json)
         return
-    from mlrepro.commands.rebuild import How, exit_code
+    if html and len(refs) > 1:
+        raise click.UsageError("--html takes one REF")
+    if max_time is not None and not explain:
+        raise click.UsageError("--max-time goes with --explain")
+    from mlrepro.commands.rebuild import How, Search, exit_code
     from mlrepro.commands.rebuild import rebuild_all as command
     from mlrepro.drift import Tolerance
     from mlrepro.present import progress
 
-    how = How(code == "head", threads == "recorded", Tolerance(rtol, atol, exact), keep_room, env)
+    how = How(
+        code == "head", threads == "recorded", Tolerance(rtol, atol, exact), keep_room, env,
+        probe_data=probe_data, gates=tuple(gates), sign=sign,
+    )  # fmt: skip
+    search = Search(max_time) if explain else None
     outcomes: list[Any] = []
     with progress.shown() as notify:
         confirm = _confirm_foreign(yes, before=lambda: notify(""))
-        for outcome in command(refs, how=how, confirm=confirm, notify=notify):
+        for outcome in command(refs, how=how, search=search, confirm=confirm, notify=notify):
             outcomes.append(outcome)
-            if not as_json:
-                notify("")
-                _shown(outcome)
+            notify("")
+            _shown(outcome, html=html, text=not as_json)
     if as_json:
-        reports = [one for one in outcomes if not isinstance(one, MlreproError)]
-        for one in outcomes:
-            _tell(one)
-        if reports:
-            _print(reports[0] if len(refs) == 1 else tuple(reports), as_json=True)
+        _printed_reports(outcomes, alone=len(refs) == 1)
     sys.exit(exit_code(outcomes, exact=exact))
+
+
+def _printed_reports(outcomes: Sequence[Any], *, alone: bool) -> None:
+    reports = [one for one in outcomes if not isinstance(one, MlreproError)]
+    for one in outcomes:
+        _tell(one)
+    if reports:
+        _print(reports[0] if alone else tuple(reports), as_json=True)
 
 
 main.add_command(_alias(rebuild), "rerun")
@@ -264,6 +376,7 @@ def _preflight(refs: Sequence[str], *, env: str, head: bool, threads: bool, json
     epilog=_example(
         "mlrepro diff model.txt",
         "mlrepro diff baseline last",
+        "mlrepro diff baseline last --html diff.html",
         codes="0 the same · 1 different · 2 usage · 125 could not be told",
     ),
 )
@@ -271,15 +384,61 @@ def _preflight(refs: Sequence[str], *, env: str, head: bool, threads: bool, json
 @click.argument("b", required=False)
 @_rtol
 @_atol
+@_html
 @_json
-def diff(a: str, b: str | None, rtol: float | None, atol: float, as_json: bool) -> None:
+def diff(
+    a: str, b: str | None, rtol: float | None, atol: float, html: Path | None, as_json: bool
+) -> None:
     """Compare run A with run B, or with the working tree: artifacts, code, inputs, params."""
     from mlrepro.commands.diff import diff as command
     from mlrepro.drift import Tolerance
 
     report = command(a, b, tolerance=Tolerance(rtol, atol), notify=_say)
+    if html:
+        _write_page(html, report)
     _print(report, as_json=as_json)
     sys.exit(0 if report.same else 1)
+
+
+@main.command(
+    short_help="Measure how far a training moves by itself.",
+    epilog=_example(
+        "mlrepro calibrate model.txt",
+        "mlrepro calibrate model.txt --repeats 5 --seeds 10",
+        "mlrepro calibrate last --seeds 10 --seed-param params.yaml:train.seed",
+        codes="0 measured · 2 usage · 125 it could not be repeated",
+    ),
+)
+@click.argument("ref", default="last")
+@click.option(
+    "--repeats", type=click.IntRange(min=0), default=2, show_default=True, metavar="N",
+    help="Trainings in a clean room with nothing changed.",
+)  # fmt: skip
+@click.option(
+    "--seeds", type=click.IntRange(min=0), default=0, show_default=True, metavar="K",
+    help="Trainings with another seed each.",
+)  # fmt: skip
+@_seed_param
+@_yes
+@_json
+def calibrate(
+    ref: str, repeats: int, seeds: int, seed_param: str, yes: bool, as_json: bool
+) -> None:
+    """Train REF again and again on this machine: its noise floor, and what another seed changes.
+
+    The result is kept in the ledger, and `rebuild` sets every drift against it.
+    """
+    from mlrepro.commands.calibrate import calibrate as command
+    from mlrepro.present import progress
+
+    with progress.shown() as notify:
+        confirm = _confirm_foreign(yes, before=lambda: notify(""))
+        found = command(
+            ref, repeats=repeats, seeds=seeds, seed_param=seed_param, confirm=confirm,
+            notify=notify,
+        )  # fmt: skip
+        notify("")
+    _print(found, as_json=as_json)
 
 
 @main.command(
@@ -320,6 +479,7 @@ def doctor(as_json: bool) -> None:
     epilog=_example(
         "mlrepro export model.txt --script > rebuild.sh",
         "mlrepro export model.txt --pylock > pylock.toml",
+        "mlrepro export model.txt --attestation > rebuilds.intoto.jsonl",
         codes="0 printed · 1 failed · 2 usage · 125 it cannot be rebuilt",
     ),
 )
@@ -332,10 +492,19 @@ def doctor(as_json: bool) -> None:
     "--pylock", "form", flag_value="pylock",
     help="The environment as pylock.toml (PEP 751), for other installers; asks the index.",
 )  # fmt: skip
+@click.option(
+    "--attestation", "form", flag_value="attestation",
+    help="Its rebuilds as in-toto statements, one in a line.",
+)  # fmt: skip
 def export(ref: str, form: str | None) -> None:
-    """Print the run REF in a form that needs no mlrepro: as a script, or its environment alone."""
+    """Print the run REF in a form that needs no mlrepro: a script, the environment, rebuilds."""
     if form is None:
-        raise click.UsageError("say what is wanted: --script or --pylock")
+        raise click.UsageError("say what is wanted: --script, --pylock or --attestation")
+    if form == "attestation":
+        from mlrepro.commands.attestations import statements
+
+        click.echo(statements(Path.cwd(), ref, notify=_say), nl=False)
+        return
     if form == "pylock":
         from mlrepro.commands.exportlock import pylock
 
@@ -552,7 +721,15 @@ def _root() -> Path:
     return git.open_repository(Path.cwd()).root
 
 
-def _print(value: Any, *, as_json: bool = False) -> None:
+def _write_page(path: Path, report: Any) -> None:
+    """Write a report as a page, beside and moved into place."""
+    from mlrepro import paths
+    from mlrepro.present import html
+
+    paths.write_beside(path, html.page(report))
+
+
+def _print(value: Any, *, as_json: bool = False, err: bool = False) -> None:
     if as_json:
         from mlrepro.present import data
 
@@ -560,19 +737,23 @@ def _print(value: Any, *, as_json: bool = False) -> None:
         return
     from mlrepro.present import text
 
-    terminal = sys.stdout.isatty()
-    width = os.get_terminal_size(1).columns if terminal else None
+    terminal = (sys.stderr if err else sys.stdout).isatty()
+    width = os.get_terminal_size(2 if err else 1).columns if terminal else None
     color = terminal and "NO_COLOR" not in os.environ
     shown = text.render(value, width=width or None, color=color)
     if shown:
-        click.echo(shown)
+        click.echo(shown, err=err)
 
 
-def _shown(outcome: Any) -> None:
-    """Print a report, or the sentence why there is none."""
+def _shown(outcome: Any, *, html: Path | None, text: bool) -> None:
+    """Print a report and write its page, or say why there is none."""
     if isinstance(outcome, MlreproError):
-        _tell(outcome)
-    else:
+        if text:
+            _tell(outcome)
+        return
+    if html:
+        _write_page(html, outcome)
+    if text:
         _print(outcome)
 
 

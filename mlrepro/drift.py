@@ -1,101 +1,44 @@
-"""Drift: the verdicts, the tolerances, and the tree of differences that a comparison returns."""
+"""Drift: the tree of differences that a comparison returns, and the report of a rebuild."""
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from mlrepro.evidence import (
+    Attribution,
+    Delta,
+    Distribution,
+    Ensemble,
+    Gate,
+    History,
+    Noise,
+    Predicted,
+    Repeated,
+    Tried,
+)
 from mlrepro.manifest import Change, Role
+from mlrepro.verdicts import Measure, Tolerance, Verdict
 
 __all__ = [
     "ArtifactDrift",
+    "Attribution",
     "Change",
+    "Delta",
     "Difference",
+    "Distribution",
     "DriftReport",
+    "Ensemble",
+    "Gate",
+    "History",
     "Measure",
+    "Noise",
+    "Predicted",
+    "Repeated",
     "Tolerance",
+    "Tried",
     "Verdict",
 ]
-
-
-class Verdict(enum.IntEnum):
-    """How far two artifacts are apart, best first; a whole is judged by the `max` of its parts.
-
-    The first two words are reproducible-builds' words.
-    """
-
-    IDENTICAL = 0
-    """Bit for bit."""
-    EQUIVALENT = 1
-    """Other bytes, the same content to the comparator: no number differs."""
-    CLOSE = 2
-    """Numbers differ, within the tolerance or the noise floor."""
-    DRIFTED = 3
-    """Numbers or structure differ beyond it."""
-    MISSING = 4
-    """The artifact stands on one side only."""
-
-    def __str__(self) -> str:
-        return self.name.lower()
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far two numbers may be apart and still be *close*.
-
-    Attributes
-    ----------
-    rtol : float or None
-        Relative tolerance, given by the user; None leaves each comparator its own class limits
-        (design: scalars 1e-6, trees 1e-6 of the leaf spread, float64 arrays 1e-6 of their
-        standard deviation, float32 arrays 1e-5).
-    atol : float
-        Absolute tolerance in the unit of the value.
-    exact : bool
-        Only *identical* passes, and every artifact decides.
-    """
-
-    rtol: float | None = None
-    atol: float = 1e-12
-    exact: bool = False
-
-    def scalar(self, a: float, b: float) -> bool:
-        """Say whether two scalars are close: ``|a−b| ≤ rtol·max(|a|,|b|)`` or ``≤ atol``.
-
-        Equal values, both NaN among them, are close; an infinity is close only to itself.
-        """
-        if a == b or (a != a and b != b):
-            return True
-        if a != a or b != b or a in _INFINITE or b in _INFINITE:
-            return False
-        rtol = 1e-6 if self.rtol is None else self.rtol
-        return abs(a - b) <= max(rtol * max(abs(a), abs(b)), self.atol)
-
-
-_INFINITE = (float("inf"), float("-inf"))
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One measured distance: ``rms / std = 0.17``.
-
-    Attributes
-    ----------
-    name : str
-        What is measured, for instance ``leaf values, rms / std``.
-    value : float
-        The number.
-    unit : str
-        Its unit; empty for a ratio.
-    where : str
-        Where the largest difference is, for instance ``tree 24, leaf 3``; empty if nowhere.
-    """
-
-    name: str
-    value: float
-    unit: str = ""
-    where: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,6 +65,8 @@ class Difference:
         Name of the comparator; empty for an inner node.
     compared : int
         How many values were compared here and below; 0 means that nothing was.
+    distribution : Distribution or None
+        How large the differences of the numbers are; None where none were counted.
     """
 
     path: str
@@ -133,6 +78,7 @@ class Difference:
     children: tuple[Difference, ...] = ()
     comparator: str = ""
     compared: int = 0
+    distribution: Distribution | None = None
 
     def walk(self) -> Iterator[Difference]:
         """Yield this node, then all below it, in order."""
@@ -192,6 +138,20 @@ class DriftReport:
         Where the clean room was kept; empty where it was removed.
     environment_used : str
         Which environment it was trained in, in words.
+    predictions : tuple of Predicted
+        What the recorded and the rebuilt models say of the same rows.
+    histories : tuple of History
+        The course of each score on both sides.
+    noise : Noise or None
+        The measured noise floor and seed ensemble; None where nobody has measured them.
+    gates : tuple of Gate
+        What was asked of the rebuilt metrics.
+    attribution : Attribution or None
+        Why it drifted, where that was asked for.
+    remarks : tuple of str
+        What all this means together, in sentences: ``another model of the same quality …``.
+    attestation : str
+        The id of the record of this rebuild in the ledger; empty where none could be left.
     """
 
     run: str
@@ -206,6 +166,13 @@ class DriftReport:
     recorded_seconds: float = 0.0
     room: str = ""
     environment_used: str = ""
+    predictions: tuple[Predicted, ...] = ()
+    histories: tuple[History, ...] = ()
+    noise: Noise | None = None
+    gates: tuple[Gate, ...] = ()
+    attribution: Attribution | None = None
+    remarks: tuple[str, ...] = ()
+    attestation: str = ""
     verdict: Verdict = field(init=False)
 
     def __post_init__(self) -> None:

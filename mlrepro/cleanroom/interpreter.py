@@ -61,6 +61,7 @@ def lent(
     wanted: str,
     variables: Mapping[str, str],
     *,
+    lock: Lock | None = None,
     notify: Callable[[str], None],
 ) -> Iterator[Chosen]:
     """Lend the environment to train in.
@@ -71,6 +72,8 @@ def lent(
         ``lock``: the recorded one, where it can be had; ``current``: the active one.
     variables : mapping
         They tell which one is active.
+    lock : Lock, optional
+        Another environment, on purpose; where it cannot be made, that is an error.
     notify : callable
         Takes a sentence before something slow, and where it is not the recorded one.
 
@@ -80,6 +83,10 @@ def lent(
         If the active one is to be taken, and its Python does not start.
     """
     with contextlib.ExitStack() as stack:
+        if lock:
+            built = stack.enter_context(environments.borrow(lock, here=here, notify=notify))
+            yield _recorded_one(built, lock)
+            return
         active = _choice(variables, here.root)
         if (
             wanted == "current"

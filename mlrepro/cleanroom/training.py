@@ -17,6 +17,7 @@ from mlrepro.capture.observation import Observation
 from mlrepro.capture.outputs import Output
 from mlrepro.cleanroom import borrowed, layers, mounts, reach, shelter
 from mlrepro.cleanroom import room as rooms
+from mlrepro.cleanroom.factors import Factors
 from mlrepro.cleanroom.interpreter import Chosen
 from mlrepro.cleanroom.layers import Layer
 from mlrepro.cleanroom.room import Room
@@ -157,7 +158,14 @@ def _sheltered(
     return dict(binds)
 
 
-def train(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> Trained:
+def train(
+    record: Manifest,
+    plan: Plan,
+    room: Room,
+    *,
+    threads: bool,
+    factors: Factors | None = None,
+) -> Trained:
     """Run the planned command and see what it makes.
 
     Parameters
@@ -170,6 +178,8 @@ def train(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> Trained
         Where.
     threads : bool
         Whether every pool of threads gets its recorded size.
+    factors : Factors, optional
+        What is changed on purpose.
 
     Raises
     ------
@@ -182,6 +192,7 @@ def train(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> Trained
     shown = next((place for place in _shown(record, plan) if place in plan.binds), "")
     observer = observers.choose("auto", log=log, root=room.root, command=plan.command, shown=shown)
     environ = _environ(record, plan, room, threads=threads)
+    environ = factors.environ(environ) if factors else environ
     command, cwd = _fed(record, plan.command, room), Path(plan.cwd)
     if plan.binds:
         prefix = Path(plan.chosen.environment.prefix)

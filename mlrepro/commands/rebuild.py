@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
-from mlrepro.capture import libraries, machine, variables
-from mlrepro.cleanroom import interpreter, restore, training
-from mlrepro.cleanroom import room as rooms
+from mlrepro.capture import libraries, machine
+from mlrepro.cleanroom import interpreter
 from mlrepro.cleanroom.room import Room
-from mlrepro.cleanroom.training import Trained
-from mlrepro.commands import causes, codechanges, judging, packages, refs, trust
+from mlrepro.commands import (
+    attesting,
+    causes,
+    codechanges,
+    explaining,
+    gates,
+    histories,
+    judging,
+    noise,
+    packages,
+    predicting,
+    refs,
+    remaking,
+    trust,
+    weighing,
+)
+from mlrepro.commands.explaining import Search
 from mlrepro.commands.refs import Target
-from mlrepro.drift import Change, DriftReport, Tolerance, Verdict
+from mlrepro.commands.remaking import How, Made
+from mlrepro.drift import Change, DriftReport, Verdict
 from mlrepro.errors import (
     ComparisonError,
     InconclusiveError,
@@ -27,31 +41,7 @@ from mlrepro.manifest import Manifest
 from mlrepro.stores import place
 from mlrepro.stores.place import Place
 
-
-@dataclass(frozen=True)
-class How:
-    """How a rebuild is made.
-
-    Attributes
-    ----------
-    head : bool
-        Train with the code of HEAD instead of the recorded one.
-    threads : bool
-        Give every pool of threads its recorded size.
-    tolerance : Tolerance
-        What counts as close.
-    keep_room : bool
-        Leave the clean room behind.
-    env : str
-        ``lock``: train in the recorded environment, where it can be had; ``current``: in the
-        active one.
-    """
-
-    head: bool = False
-    threads: bool = True
-    tolerance: Tolerance = field(default_factory=Tolerance)
-    keep_room: bool = False
-    env: str = "lock"
+__all__ = ["How", "Search", "exit_code", "rebuild", "rebuild_all"]
 
 
 def rebuild(
@@ -59,6 +49,7 @@ def rebuild(
     *,
     start: Path | None = None,
     how: How | None = None,
+    search: Search | None = None,
     confirm: Callable[[Manifest], bool] = lambda _record: True,
     notify: Callable[[str], None] = lambda _sentence: None,
 ) -> DriftReport:
@@ -72,6 +63,8 @@ def rebuild(
         Where the user stands; the current folder otherwise.
     how : How, optional
         What is taken from the record and what is not.
+    search : Search, optional
+        Look for the cause of a drift by further rebuilds.
     confirm : callable
         Asked before a command that somebody else recorded is run for the first time.
     notify : callable
@@ -92,7 +85,16 @@ def rebuild(
         here = place.strict((start or Path.cwd()).resolve())
         target = refs.resolve(here, ref, start=start, notify=notify)
         trust.require(here, target.manifest, confirm)
-        return _rebuilt_at_last(here, target, how or How(), notify)
+        how = how or How()
+        report = _rebuilt_at_last(here, target, how, notify)
+        if search is None:
+            return report
+
+        def attempt(changed: How) -> DriftReport:
+            return _rebuilt_at_last(here, target, changed, notify)
+
+        found = explaining.explain(here, target, how, report, attempt, search, notify=notify)
+        return replace(report, attribution=found)
 
 
 def rebuild_all(
@@ -100,6 +102,7 @@ def rebuild_all(
     *,
     start: Path | None = None,
     how: How | None = None,
+    search: Search | None = None,
     confirm: Callable[[Manifest], bool] = lambda _record: True,
     notify: Callable[[str], None] = lambda _sentence: None,
 ) -> Iterator[DriftReport | MlreproError]:
@@ -124,7 +127,7 @@ def rebuild_all(
             refs.resolve(here, name, start=start, notify=notify)
     for name in names:
         try:
-            yield rebuild(name, start=start, how=how, confirm=confirm, notify=notify)
+            yield rebuild(name, start=start, how=how, search=search, confirm=confirm, notify=notify)
         except (ComparisonError, InconclusiveError) as error:
             yield error
 
@@ -133,22 +136,12 @@ def exit_code(outcomes: Iterable[DriftReport | MlreproError], *, exact: bool = F
     """Return the exit code of several rebuilds: 1 before 125 before 0."""
     limit = Verdict.IDENTICAL if exact else Verdict.CLOSE
     codes = [
-        one.exit_code if isinstance(one, MlreproError) else int(one.verdict > limit)
+        one.exit_code
+        if isinstance(one, MlreproError)
+        else int(one.verdict > limit or not all(gate.passed for gate in one.gates))
         for one in outcomes
     ]
     return 1 if 1 in codes else max(codes, default=0)
-
-
-@contextlib.contextmanager
-def _named_room(kept: Room | None) -> Iterator[None]:
-    """Say of a rebuild that failed where its room is kept: that is when one needs it."""
-    try:
-        yield
-    except MlreproError as error:
-        if kept:
-            told = [error.hint] if error.hint else []
-            error.hint = "\n".join([*told, f"The clean room is kept: {kept.folder}"])
-        raise
 
 
 @contextlib.contextmanager
@@ -182,55 +175,57 @@ def _rebuilt(
     here: Place, target: Target, how: How, notify: Callable[[str], None], *, folders: bool
 ) -> DriftReport:
     record = target.manifest
-    with (
-        rooms.opened(here, record, head=how.head, keep=how.keep_room, notify=notify) as room,
-        _named_room(room if how.keep_room else None),
-        interpreter.lent(here, record, how.env, os.environ, notify=notify) as chosen,
-    ):
-        restored = restore.restore(
-            here, record, room, folders=folders, head=how.head, notify=notify
-        )
-        had = packages.recorded(here, record, notify=notify)
-        plan = training.plan(here, record, chosen, room, restored.binds)
-        absent = _absent(record)
-        for sentence in (*absent, *_elsewhere(record)):
-            notify(sentence)
-        notify(f"training (it took {record.run.seconds:.1f} s when it was recorded)")
-        trained = training.train(record, plan, room, threads=how.threads)
-        artifacts, uncompared = judging.judge(
-            here, record, target.artifact, trained, room, how.tolerance, notify=notify
-        )
-        environment = (
-            *interpreter.changes(record, had, chosen),
-            *machine.changes(record.platform, machine.platform()),
-        )
-        report = DriftReport(
-            run=record.id,
-            name=record.run.name,
-            artifacts=artifacts,
-            code=_code_changes(here, record, room) if how.head else (),
-            environment=environment,
-            inputs=restored.changes,
-            environment_used=chosen.used,
-            notes=(*chosen.notes, *absent, *restored.notes, *trained.notes, *uncompared),
-            seconds=trained.ended.seconds,
-            recorded_seconds=record.run.seconds,
-            room=str(room.folder) if how.keep_room else "",
-        )
-        report = _explained(here, report, record, trained, notify)
-    return _with_stdin(report, record)
+    with remaking.made(here, record, how, folders=folders, notify=notify) as made:
+        report = _judged(made, target, how, notify)
+        if how.brief:
+            return report
+        report = _explained(made, report, notify)
+        if report.verdict > Verdict.EQUIVALENT:
+            predictions, unasked = predicting.predict(
+                made, report.artifacts, how.probe_data, notify=notify
+            )
+            report = replace(
+                report,
+                predictions=predictions,
+                histories=histories.compare(made, notify=notify),
+                notes=(*report.notes, *unasked),
+            )
+        report = replace(report, noise=noise.known(here, record))
+        report = replace(report, gates=gates.check(how.gates, made, report))
+        report = weighing.weighed(_with_stdin(report, record), record)
+        return attesting.attested(made, report, how, notify=notify)
 
 
-def _explained(
-    here: Place,
-    report: DriftReport,
-    record: Manifest,
-    trained: Trained,
-    notify: Callable[[str], None],
-) -> DriftReport:
+def _judged(made: Made, target: Target, how: How, notify: Callable[[str], None]) -> DriftReport:
+    record, chosen, trained = made.record, made.chosen, made.trained
+    had = packages.recorded(made.here, record, notify=notify)
+    artifacts, uncompared = judging.judge(
+        made.here, record, target.artifact, trained, made.room, how.tolerance, notify=notify
+    )
+    environment = (
+        *interpreter.changes(record, had, chosen),
+        *machine.changes(record.platform, machine.platform()),
+    )
+    return DriftReport(
+        run=record.id,
+        name=record.run.name,
+        artifacts=artifacts,
+        code=_code_changes(made.here, record, made.room) if how.head else (),
+        environment=environment,
+        inputs=made.restored.changes,
+        environment_used=chosen.used,
+        notes=(*chosen.notes, *made.absent, *made.restored.notes, *trained.notes, *uncompared),
+        seconds=trained.ended.seconds,
+        recorded_seconds=record.run.seconds,
+        room=str(made.room.folder) if how.keep_room else "",
+    )
+
+
+def _explained(made: Made, report: DriftReport, notify: Callable[[str], None]) -> DriftReport:
     """Say of a training that moved what was effective otherwise, and what may be the cause."""
     if report.verdict is Verdict.IDENTICAL:
         return report
+    here, record, trained = made.here, made.record, made.trained
     was, now = causes.of_record(record), causes.of_training(trained, record)
     suspects = causes.suspects(was, now, record) if report.verdict > Verdict.EQUIVALENT else ()
     loaded = libraries.found(trained.observation.libraries)
@@ -256,20 +251,3 @@ def _code_changes(here: Place, record: Manifest, room: Room) -> tuple[Change, ..
     if record.code is None:
         return ()
     return codechanges.between(here, record.code.tree, room.tree, record)
-
-
-def _absent(record: Manifest) -> tuple[str, ...]:
-    names = variables.absent(record.variables, os.environ)
-    return (f"variables of the recorded run that are not set here: {', '.join(names)}",) * bool(
-        names
-    )
-
-
-_WRITTEN = "written outside the project"
-_LIES = "it lies outside the project: "
-
-
-def _elsewhere(record: Manifest) -> list[str]:
-    """Say that a rebuild writes where the run did, in the places that no room covers."""
-    seen = (s for s in record.blind_spots if _LIES in s or s.startswith(_WRITTEN))
-    return [f"{sentence}; the rebuild writes there too" for sentence in seen]

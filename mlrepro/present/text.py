@@ -25,9 +25,18 @@ from mlrepro.commands.listing import Row, Shown
 from mlrepro.commands.lock import Locked
 from mlrepro.commands.sharing import Shared
 from mlrepro.commands.verify import Finding, State, Verified
-from mlrepro.drift import ArtifactDrift, Change, Difference, DriftReport, Verdict
+from mlrepro.drift import ArtifactDrift, Change, Difference, DriftReport, Noise, Verdict
 from mlrepro.manifest import Input, Manifest, Source
-from mlrepro.present import fittable, health, inputtable, locktable, preflight
+from mlrepro.present import (
+    attributiontable,
+    fittable,
+    health,
+    inputtable,
+    locktable,
+    noisetable,
+    predictiontable,
+    preflight,
+)
 
 _STYLES = {
     Verdict.IDENTICAL: "bold green",
@@ -89,8 +98,12 @@ def _drift(console: Console, report: DriftReport) -> None:
     _changes(console, "inputs", report.inputs)
     _changes(console, "training", report.training)
     _artifacts(console, report.artifacts)
+    predictiontable.write(console, report)
     for note in report.notes:
         _note(console, note)
+    noisetable.write_below(console, report)
+    if report.attribution:
+        attributiontable.write(console, report.attribution)
     console.print(
         _assemble(
             "verdict: ",
@@ -462,6 +475,7 @@ _WRITERS: Sequence[tuple[type, Any]] = (
     (InputList, inputtable.write),
     (FitList, fittable.write),
     (Preflight, preflight.write),
+    (Noise, noisetable.write),
     (Locked, locktable.write),
     (Shown, _with_lock),
     (Health, health.write),
