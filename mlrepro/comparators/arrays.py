@@ -297,7 +297,10 @@ class _Column:
             found.first = f"{header.place(self.first // per_element)}: {_plain(x)} → {_plain(y)}"
             if not self.spread:
                 found.measures.append(Measure("differing", found.differing, "elements"))
-        return found.difference(path)
+        node = found.difference(path)
+        if not self.spread or not found.differing:
+            return node
+        return replace(node, distribution=self.spread.distribution())
 
 
 def _equal(np: Any, a: Any, b: Any) -> Any:

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlrepro.drift import Measure, Tolerance
+from mlrepro.comparators.decades import Decades
+from mlrepro.drift import Distribution, Measure, Tolerance
 
 _ULP_SAMPLE = 4096
 """So many differing values of each chunk enter the median ULP."""
@@ -67,6 +68,7 @@ class Spread:
     ulps: list[Any] = field(default_factory=list)
     a: Moments = field(default_factory=Moments)
     b: Moments = field(default_factory=Moments)
+    decades: Decades = field(default_factory=Decades)
 
     def add(self, a: Any, b: Any) -> None:
         """Take in two chunks of the same length, float64 or narrower; NaN equals NaN."""
@@ -103,6 +105,7 @@ class Spread:
                 self.where = self.count + int(places[both][top])
             self.largest = max(self.largest, float(distance[top]))
             self.squares += float((distance**2).sum())
+            self.decades.add(distance)
 
     def _sample_ulps(self, np: Any, a: Any, b: Any) -> None:
         gap = np.spacing(np.maximum(np.abs(a), np.abs(b)))
@@ -131,6 +134,17 @@ class Spread:
         limit = self.limit if tolerance.rtol is None else tolerance.rtol
         bounded = self.largest <= _OUTLIER * limit * self.scale
         return self.largest <= tolerance.atol or (self.ratio <= limit and bounded)
+
+    def distribution(self) -> Distribution:
+        """Return how large the differences are; where the scale is 0, in their own unit."""
+        std = min(self.a.std(self.epsilon), self.b.std(self.epsilon))
+        unit = "of the standard deviation" if std else "of the largest magnitude"
+        return Distribution(
+            unit if self.scale else "in the unit of the values",
+            equal=self.count - self.differing,
+            decades=self.decades.scaled(self.scale or 1.0),
+            broken=self.broken,
+        )
 
     def measures(self, where: str) -> list[Measure]:
         """Return what was measured; `where` is the place of the largest difference in words."""

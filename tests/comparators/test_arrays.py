@@ -181,3 +181,19 @@ def test_an_element_that_moved_far_is_never_close(tmp_path, values, data):
     b[data.draw(st.integers(0, len(a) - 1))] += 1 + np.ptp(a) + 0.01 * abs(a).max()
 
     assert _compare(tmp_path, a, b).verdict == Verdict.DRIFTED
+
+
+@pytest.mark.parametrize("count", [2_000, 200_000])
+def test_the_differences_are_counted_by_powers_of_ten_of_the_standard_deviation(tmp_path, count):
+    a = np.resize([-1.0, 1.0], count)
+    moved = np.repeat([0.0, 3e-9, 3e-5, 5e-5, 0.2], count // 5)
+    b = a + moved
+    b[-1] = np.nan
+
+    found = _compare(tmp_path, a, b).distribution
+
+    assert found.unit == "of the standard deviation"
+    fifth = count // 5
+    assert found.equal == fifth
+    assert found.decades == {-9: fifth, -5: 2 * fifth, -1: fifth - 1}
+    assert found.broken == 1
