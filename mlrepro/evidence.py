@@ -129,12 +129,16 @@ class Repeated:
     verdict : Verdict
         The worst verdict between two of the repeats.
     measures : tuple of Measure
-        The largest of each measure between two of the repeats.
+        The largest of each measure between two of the repeats, those of its parts too.
+    kinds : tuple of str
+        What was said of each part that drifted, numbers masked: a drift of another kind is no
+        noise, however small it is.
     """
 
     path: str
     verdict: Verdict
     measures: tuple[Measure, ...] = ()
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -180,6 +184,15 @@ class Noise:
         What moved between them, and how far.
     ensemble : Ensemble or None
         The same with other seeds.
+    recorded : tuple of Repeated
+        How far the recorded artifacts lie from those repeats; empty where the recorded run is one
+        of them, or could not be compared.
+    measured : str
+        When: UTC, ISO 8601.
+    trusted : bool
+        Whether it may turn a verdict: this clone measured it, or the one that recorded the run.
+    notes : tuple of str
+        Trainings that failed and were left out, and what else the reader has to know.
     """
 
     repeats: int = 0
@@ -188,6 +201,10 @@ class Noise:
     here: bool = True
     artifacts: tuple[Repeated, ...] = ()
     ensemble: Ensemble | None = None
+    recorded: tuple[Repeated, ...] = ()
+    measured: str = ""
+    trusted: bool = True
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
