@@ -103,6 +103,8 @@ class ArtifactDrift:
         What was found.
     rebuilt_path : str
         The path in the clean room where it differs from the recorded one (a dated folder).
+    rebuilt : str
+        Digest of the bytes on the other side, ``md5:9b2c…``; empty where they are not there.
     """
 
     path: str
@@ -110,6 +112,7 @@ class ArtifactDrift:
     decides: bool
     difference: Difference
     rebuilt_path: str = ""
+    rebuilt: str = ""
 
 
 @dataclass(frozen=True)

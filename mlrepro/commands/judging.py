@@ -16,7 +16,7 @@ from mlrepro.commands.deciding import DECIDING, decides, is_unsaved
 from mlrepro.comparators import pairing
 from mlrepro.drift import ArtifactDrift, Difference, Tolerance, Verdict
 from mlrepro.errors import ComparisonError, ManifestError, NothingToCompareError, StoreError
-from mlrepro.manifest import STREAMS, Artifact, Manifest, Role
+from mlrepro.manifest import STREAMS, Artifact, Digest, Manifest, Role
 from mlrepro.stores.place import Place, digest
 
 _SLOW = 100 * 2**20
@@ -56,9 +56,12 @@ def judge(
     """
     recorded = [a for a in record.artifacts if not only or a.path == only]
     pairs = _pairs(recorded, trained, alone=bool(only), fits=bool(record.fits))
-    different = [
-        old for old, new in pairs if old and new and not _same(old, new, room, trained, notify)
-    ]
+    digests = {
+        old.path: _rebuilt_digest(old, new, room, trained, notify)
+        for old, new in pairs
+        if old and new
+    }
+    different = [old for old, new in pairs if old and new and digests[old.path] != old.digest]
     _fetch(here, different, notify)
     judged: list[ArtifactDrift] = []
     failed: list[tuple[bool, ComparisonError]] = []
@@ -71,7 +74,11 @@ def judge(
             grave = old is not None and decides(old.path, old.role, record.artifacts)
             failed.append((tolerance.exact or bool(only) or grave, error))
     judged = [
-        replace(one, decides=one.decides and decides(one.path, one.role, record.artifacts))
+        replace(
+            one,
+            decides=one.decides and decides(one.path, one.role, record.artifacts),
+            rebuilt=str(digests.get(one.path, "")),
+        )
         for one in judged
     ]
     return _weighed(judged, failed, exact=tolerance.exact, alone=bool(only))
@@ -140,18 +147,17 @@ def _rebuilt_path(new: tuple[str, Role], room: Room, trained: Trained) -> Path:
     return streams.get(role) or models.get(path) or room.root / path
 
 
-def _same(
+def _rebuilt_digest(
     old: Artifact,
     new: tuple[str, Role],
     room: Room,
     trained: Trained,
     notify: Callable[[str], None],
-) -> bool:
-    """Whether the bytes are equal, which the digest alone tells: nothing need be fetched then."""
+) -> Digest:
+    """Digest the rebuilt bytes: where they are equal, nothing need be fetched."""
     if old.size > _SLOW:
         notify(f"digesting {old.path} ({old.size / 1e9:.1f} GB)")
-    rebuilt = _rebuilt_path(new, room, trained)
-    return rebuilt.is_dir() == old.digest.is_dir and digest(rebuilt) == old.digest
+    return digest(_rebuilt_path(new, room, trained))
 
 
 def _judge_one(
