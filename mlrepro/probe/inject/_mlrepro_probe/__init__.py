@@ -22,6 +22,8 @@ def start(here):
     log = Log(folder)
     facts.interpreter(log, here)
     facts.at_exit(log, native)
+    if "MLREPRO_FORCE" in environ:
+        _force(environ["MLREPRO_FORCE"])
     watch = None
     if not native:
         from . import events
@@ -32,6 +34,15 @@ def start(here):
     if watch is not None:
         sys.addaudithook(watch.hook())
     environment.install(log)
+
+
+def _force(text):
+    """A rebuild changes something on purpose."""
+    from . import forcing, patches
+
+    force = forcing.start(text)
+    if force is not None:
+        patches.FORCED.append(force)
 
 
 def _native(environ):
