@@ -70,10 +70,15 @@ def read(path: Path) -> Ensemble:
     ComparisonError
         If it is truncated, inconsistent, or its numbers are none.
     """
+    return parse(path.read_bytes(), path.name)
+
+
+def parse(data: bytes, name: str) -> Ensemble:
+    """Read the bytes of a text model, which may have lain inside a pickle; `name` for errors."""
     try:
-        return _parse(path.read_bytes().decode("utf-8", "backslashreplace"))
+        return _parse(data.decode("utf-8", "backslashreplace"))
     except (ValueError, OverflowError, RecursionError) as error:
-        raise ComparisonError(f"`{path.name}` is no sound LightGBM model: {error}") from error
+        raise ComparisonError(f"`{name}` is no sound LightGBM model: {error}") from error
 
 
 COMPARATOR = Comparator("lightgbm", recognises, compare)

@@ -3,7 +3,8 @@
 No content, and so metadata or canonicalised: ``version``, ``sum_hessian`` and ``loss_changes``, an
 empty ``cats``, the spelling of ``base_score`` (``5E-1``, ``[5E-1]``), the mark that scikit-learn's
 interface leaves among the attributes, what stands in a column where it means nothing (the default
-direction of a leaf, the condition of a categorical split), and the root's parent (-1, 2147483647).
+direction of a leaf, the condition of a categorical split), the root's parent (-1, 2147483647), and
+the ``Config`` that a pickled Booster holds beside its model (what it did shows in the trees).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +57,11 @@ def recognises(_path: Path, head: bytes) -> bool:
 
 def compare(recorded: Path, rebuilt: Path, tolerance: Tolerance) -> Difference:
     """Compare two models, of which one may be JSON and the other UBJSON."""
-    a, b = read(recorded), read(rebuilt)
+    return measure(read(recorded), read(rebuilt), tolerance)
+
+
+def measure(a: Ensemble, b: Ensemble, tolerance: Tolerance) -> Difference:
+    """Compare two parsed models."""
     if [f.name for f in a.fields] != [f.name for f in b.fields]:  # another kind of booster
         a, b = (Ensemble(e.trees, e.facts, (), e.metadata) for e in (a, b))
     return trees.measure(a, b, tolerance)
@@ -69,16 +75,18 @@ def read(path: Path) -> Ensemble:
     ComparisonError
         If it is truncated, inconsistent, or its numbers are none.
     """
+    return parse(path.read_bytes(), path.name)
+
+
+def parse(data: bytes, name: str) -> Ensemble:
+    """Read the bytes of a model, which may have lain inside a pickle; `name` for errors."""
     try:
-        data = path.read_bytes()
         binary = _UBJSON.match(data[:64])
         return _model(ubjson.read(data) if binary else json.loads(data, object_pairs_hook=_unique))
     except KeyError as error:
-        raise ComparisonError(
-            f"`{path.name}` is no sound XGBoost model: it lacks {error}"
-        ) from error
+        raise ComparisonError(f"`{name}` is no sound XGBoost model: it lacks {error}") from error
     except (ValueError, OverflowError, RecursionError) as error:
-        raise ComparisonError(f"`{path.name}` is no sound XGBoost model: {error}") from error
+        raise ComparisonError(f"`{name}` is no sound XGBoost model: {error}") from error
 
 
 COMPARATOR = Comparator("xgboost", recognises, compare)
@@ -93,6 +101,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _model(data: Any) -> Ensemble:
     top = dict(_dict(data, "model"))
+    if top.keys() == {"Config", "Model"}:  # as a pickled Booster holds it
+        found = _model(top["Model"])
+        asked = {k: " ".join(v) for k, v in _flat(top["Config"], "config").items()}
+        return replace(found, metadata={**found.metadata, **asked})
     learner, version = _dict(top.pop("learner"), "learner"), top.pop("version", [])
     facts, scalars = _attributes(_dict(learner.get("attributes", {}), "attributes"))
     facts |= {k: _words(learner.get(k, []), k) for k in ("feature_names", "feature_types")}
