@@ -84,6 +84,14 @@ def judge(
     return _weighed(judged, failed, exact=tolerance.exact, alone=bool(only))
 
 
+def counterparts(
+    record: Manifest, trained: Trained, room: Room
+) -> tuple[tuple[Artifact, Path], ...]:
+    """Return each recorded artifact that the training made again, and where that lies."""
+    pairs = _pairs(record.artifacts, trained, alone=True, fits=bool(record.fits))
+    return tuple((old, _rebuilt_path(new, room, trained)) for old, new in pairs if old and new)
+
+
 def _fetch(here: Place, artifacts: Sequence[Artifact], notify: Callable[[str], None]) -> None:
     # What cannot be had is said of each artifact, when it is compared.
     with suppress(StoreError, ManifestError):
