@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help dev fmt lint test docs docs-check bench coverage-matrix check demo clean
+.PHONY: help dev fmt lint test docs docs-check bench coverage-matrix drift-table check demo clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -40,6 +40,9 @@ bench: dev  ## measure what mlrepro costs, beside the bare command and DVC
 
 coverage-matrix: dev  ## show which ways to read and write each observer sees
 	$(BIN)/python -m tests.coverage.matrix
+
+drift-table: dev  ## show what moves a boosted model, how far, and whether the report names it
+	$(BIN)/python -m tests.drifttable.table
 
 check: lint test docs-check  ## all that must hold before a commit
 

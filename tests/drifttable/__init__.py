@@ -1,0 +1,1 @@
+"""The table of what moves a boosted model, and how far."""
