@@ -120,6 +120,13 @@ class _Describer:
         told = _passed(call, args, kwargs) if self.fits.local.detailed else {}
         return {"state": (call, dict(told.get("resolved", ()))), **told}
 
+    def rows(self, call, args, kwargs):
+        """Return what the model learns from, where it predicts at all; see `evaluations`."""
+        from . import evaluations
+
+        named = dict(zip(("X", "y"), args[1:3]), **kwargs)  # noqa: B905  Python 3.8
+        return evaluations.estimator_rows(args[0], lambda name, _position=99: named.get(name))
+
     def failed(self, state, args, kwargs):
         """Say what was passed to a fit that raised."""
         call, resolved = state

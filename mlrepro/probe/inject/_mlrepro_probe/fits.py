@@ -8,6 +8,7 @@ inside another one, as those of a search, are counted in the outermost call of t
 import os
 import sys
 from _thread import _local, get_ident  # `threading` takes a ms of each process's start
+from posix import environ  # as the process began; a look-up in `os.environ` would be noted
 from time import perf_counter
 
 from .asking import as_json, forget, unseen
@@ -29,8 +30,13 @@ class Fits:
 
         self.log = log
         self.ids = {}  # id of a model object → id of its fit, weak reference
-        self.kept = None
+        self.kept = self.evaluations = None
         self._start()
+        folder = os.fsdecode(environ.get(b"MLREPRO_EVALUATIONS", b""))
+        if folder:
+            from .evaluations import Evaluations
+
+            self.evaluations = Evaluations(folder, self)
         threads = sys.modules.get("threading")
         if threads is not None:  # this one may have imported the library
             self.main = threads.main_thread().ident
@@ -46,6 +52,8 @@ class Fits:
         self.waiting = []  # records of short fits, written together: the log is a file
         if self.kept is not None:
             self.kept.start()
+        if self.evaluations is not None:
+            self.evaluations.start()
 
     def watch(self, call, function, describer):
         """Return `function`, recorded each time that it is called.
@@ -139,6 +147,8 @@ class Fits:
                 from . import randomness
 
                 one.record["entry"] = randomness.states()
+            if self.evaluations is not None:
+                self.evaluations.fitted(one, name, args, kwargs)
             before = one.describer.before(name, args, kwargs)
             one.state = self.local.state = before.pop("state", None)
             one.record.update(before)
@@ -276,6 +286,8 @@ class Fits:
                 self.gone(model)
         if self.kept is not None:
             self.kept.close()
+        if self.evaluations is not None:
+            self.evaluations.close()
 
 
 class _One:

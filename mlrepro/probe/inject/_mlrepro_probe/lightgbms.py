@@ -38,6 +38,8 @@ def _patch_basic(module, fits):
         __getstate__=watch.copying,
         __del__=watch.end,
     )
+    if fits.evaluations is not None:
+        fits.evaluations.watch(module.Booster)
 
 
 def _results(results):
@@ -170,6 +172,14 @@ class _Engine(_Describer):
         """Describe the data sets as they were passed."""
         return _data(self.given(args, kwargs), call)
 
+    def rows(self, call, args, kwargs):
+        """Return what the model is tested on; see `evaluations`."""
+        from . import evaluations
+
+        if call != "lightgbm.train":
+            return ()
+        return evaluations.lightgbm_rows(call, self.given(args, kwargs), _listed)
+
     def history(self, result):
         """Read what `cv` returned."""
         return {name: list(one) for name, one in result.items() if one.__class__ is list}
@@ -293,6 +303,12 @@ class _Estimator(_Describer):
     def data(self, call, args, kwargs):
         """Describe what was passed to `fit`."""
         return boosters.fitted_data(self.given(args, kwargs))
+
+    def rows(self, call, args, kwargs):
+        """Return what the model is tested on; see `evaluations`."""
+        from . import evaluations
+
+        return evaluations.estimator_rows(args[0], self.given(args, kwargs))
 
     def objects(self, result, args):
         """Return the estimator and its booster."""

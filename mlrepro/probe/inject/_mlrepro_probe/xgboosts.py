@@ -60,6 +60,8 @@ def _patch_core(module, fits):
         __getstate__=watch.copying,
         __del__=watch.end,
     )
+    if fits.evaluations is not None:
+        fits.evaluations.watch(module.Booster, ("predict", "inplace_predict"))
 
 
 def _results(text):
@@ -159,6 +161,14 @@ class _Training(_Describer):
             found.append("xgb_model: " + name)
         return found
 
+    def rows(self, call, args, kwargs):
+        """Return what the model is tested on; see `evaluations`."""
+        from . import evaluations
+
+        if call != "xgboost.train":
+            return ()
+        return evaluations.xgboost_rows(call, self.given(args, kwargs))
+
     def history(self, result):
         """Read what `cv` returned: a table of pandas, or a dict."""
         names = getattr(result, "columns", result)
@@ -201,6 +211,12 @@ class _Estimator(_Describer):
     def data(self, call, args, kwargs):
         """Describe what was passed to `fit`."""
         return boosters.fitted_data(self.given(args, kwargs))
+
+    def rows(self, call, args, kwargs):
+        """Return what the model is tested on; see `evaluations`."""
+        from . import evaluations
+
+        return evaluations.estimator_rows(args[0], self.given(args, kwargs))
 
     def objects(self, result, args):
         """Return the estimator and its booster."""

@@ -1,0 +1,245 @@
+"""Evaluations: keep the rows that models are tested on, at a rebuild that asks for them.
+
+Where ``MLREPRO_EVALUATIONS`` names a folder (a rebuild's training; never a run), the rows that a
+fit is evaluated on, those that a trained model is asked about, or else those that it learns from
+are written there, so that the recorded and the rebuilt model can be asked about them afterwards.
+Nothing is predicted and no random number is drawn for it; of many rows evenly spaced ones are kept.
+"""
+
+import os
+import sys
+from _thread import _local
+
+from . import packing
+from .asking import as_json, forget, unseen
+from .models import FIRST, is_told
+
+MOST_SETS = 6
+"""Sets that one process leaves behind, the last ones; as many of asked rows as `_MOST_ASKED`."""
+
+_MOST_TRAINING = 1
+_MOST_ASKED = 3
+_METHODS = ("predict", "predict_proba", "decision_function", "score")
+
+
+class Evaluations:
+    """The rows that one process keeps."""
+
+    def __init__(self, folder, fits):
+        self.folder = folder
+        self.fits = fits
+        self.local = _local()
+        self.start()
+
+    def start(self):
+        """Begin anew, at the start of a process and in a forked child."""
+        self.count = 0
+        self.written = {False: [], True: []}  # whether they are training rows → names
+        self.known = {}  # name → fingerprint
+        self.latest = ()  # of the last fit that is not told
+        self.asked = {}  # class and number of columns → (id of the rows, what was packed)
+
+    def fitted(self, one, call, args, kwargs):
+        """A fit begins: keep what it is evaluated on, else what it learns from."""
+        rows = getattr(one.describer, "rows", None)
+        if rows is None:
+            return
+        sets = [found for found in map(_packed, rows(call, args, kwargs)) if found is not None]
+        if is_told(one.number, 0, FIRST):
+            self._write_all(sets)
+        else:
+            self.latest = sets
+        if args and hasattr(args[0], "get_params"):
+            self.watch(type(args[0]))
+
+    def watch(self, kind, names=_METHODS):
+        """Watch what models of a class are asked about."""
+        for name in names:
+            owner = next((one for one in kind.__mro__ if name in vars(one)), None)
+            if owner is None or owner.__module__ in ("__main__", "__mp_main__"):
+                continue  # it may be pickled by its content
+            method = vars(owner)[name]
+            if hasattr(method, "_mlrepro_asked"):
+                continue
+            if hasattr(method, "fn") and hasattr(method, "check"):  # scikit-learn's `available_if`
+                method.fn = self._watched(method.fn, name)
+                method._mlrepro_asked = True
+            elif hasattr(method, "__code__"):
+                setattr(owner, name, self._watched(method, name))
+
+    def _watched(self, method, name):
+        from functools import wraps
+
+        local = self.local
+
+        @wraps(method)
+        @unseen
+        def ask(*args, **kwargs):
+            if getattr(local, "asking", False):
+                return method(*args, **kwargs)
+            local.asking = True
+            try:
+                result = method(*args, **kwargs)
+            finally:
+                local.asking = False
+            try:
+                if getattr(self.fits.local, "outer", None) is None and not self.fits.searching:
+                    self._ask(name, args, kwargs)
+            except Exception as error:
+                forget(error)
+            return result
+
+        ask._mlrepro_asked = True
+        return ask
+
+    def _ask(self, name, args, kwargs):
+        """Note the rows that a model was asked about; the last ones, unless they are few."""
+        model, rest = args[0], args[1:]
+        data = rest[0] if rest else kwargs.get("X", kwargs.get("data"))
+        label = (rest[1] if len(rest) > 1 else kwargs.get("y")) if name == "score" else None
+        height, width = packing.shape(data)
+        key = type(model), width
+        before = self.asked.get(key)
+        if before is not None:
+            known, kept = before
+            if known == (id(data), height) and (label is None or "label" in kept.arrays):
+                return
+            if height * 10 < known[1]:
+                return
+        call = "%s.%s" % (type(model).__name__, name)
+        rows = {"name": "rows of " + call, "call": call, "x": data, "label": label}
+        rows["library"] = _library(model)
+        rows["weight"] = kwargs.get("sample_weight") if label is not None else None
+        found = _packed(rows)
+        if found is not None:
+            self.asked.pop(key, None)
+            self.asked[key] = (id(data), height), found
+            if len(self.asked) > _MOST_ASKED:
+                del self.asked[next(iter(self.asked))]
+
+    def close(self):
+        """The process ends: write what waits."""
+        self._write_all(self.latest)
+        self._write_all([found for _, found in self.asked.values()])
+
+    def _write_all(self, sets):
+        for one in sets:
+            try:
+                self._write(one)
+            except Exception as error:
+                forget(error)
+
+    def _write(self, one):
+        mark = one.fingerprint()
+        if mark in self.known.values():
+            return
+        self.count += 1
+        name = "%s/rows-%d-%d" % (self.folder, os.getpid(), self.count)
+        one.facts["order"] = self.count
+        one.write(name + ".npys")
+        with open(name + ".part", "w", encoding="ascii") as file:
+            file.write(as_json(one.facts))
+        os.rename(name + ".part", name + ".json")  # what is not whole is not there
+        self.known[name] = mark
+        written = self.written[bool(one.facts["training"])]
+        written.append(name)
+        if len(written) > (_MOST_TRAINING if one.facts["training"] else MOST_SETS):
+            self._drop(written.pop(0))
+
+    def _drop(self, name):
+        del self.known[name]
+        for ending in (".json", ".npys"):
+            os.unlink(name + ending)
+
+
+def _packed(rows):
+    """Copy rows, evenly spaced ones of many; None where they are of a kind that cannot be kept."""
+    try:
+        return packing.packed(**rows)
+    except Exception as error:
+        forget(error)
+        return None
+
+
+def lightgbm_rows(call, given, listed):
+    """Yield the data sets of `lightgbm.train` as they were passed, before they are freed."""
+    train, found = given("train_set", 1), False
+    names = listed(given("valid_names", 4))
+    for index, one in enumerate(listed(given("valid_sets", 3))):
+        if one is not train and one.data is not None:
+            found = True
+            name = names[index] if index < len(names) else "valid_%d" % index
+            yield _dataset("%s of %s" % (name, call), call, one, False)
+    if not found:
+        yield _dataset("training rows of %s" % call, call, train, True)
+
+
+def _dataset(name, call, one, training):
+    return {
+        "name": name,
+        "call": call,
+        "library": "lightgbm",
+        "x": one.data,
+        "label": one.label,
+        "weight": getattr(one, "weight", None),
+        "group": getattr(one, "group", None) is not None,
+        "initial": getattr(one, "init_score", None) is not None,
+        "training": training,
+    }
+
+
+def estimator_rows(model, given):
+    """Yield the sets of an estimator's ``fit(X, y, eval_set=[(X, y)])``, else what it learns."""
+    call, library = type(model).__name__ + ".fit", _library(model)
+    sets = given("eval_set")
+    if sets.__class__ is tuple and len(sets) == 2 and not isinstance(sets[0], tuple):
+        sets = [sets]
+    weights = given("eval_sample_weight", 99) or given("sample_weight_eval_set", 99) or ()
+    names = given("eval_names", 99) or ()
+    found = False
+    for index, pair in enumerate(sets or ()):
+        if pair[0] is given("X", 1):
+            continue
+        found = True
+        yield {
+            "name": "%s of %s" % (names[index] if names else "eval_set %d" % index, call),
+            "call": call,
+            "library": library,
+            "x": pair[0],
+            "label": pair[1],
+            "weight": weights[index] if index < len(weights) else None,
+            "group": bool(given("eval_group", 99) or given("eval_qid", 99)),
+            "initial": bool(given("eval_init_score", 99) or given("base_margin_eval_set", 99)),
+        }
+    if not found:
+        yield {
+            "name": "training rows of " + call,
+            "call": call,
+            "library": library,
+            "x": given("X", 1),
+            "label": given("y", 2),
+            "weight": given("sample_weight", 99),
+            "group": given("group", 99) is not None or given("qid", 99) is not None,
+            "initial": given("init_score", 99) is not None or given("base_margin", 99) is not None,
+            "training": True,
+        }
+
+
+def xgboost_rows(call, given):
+    """Yield the matrices of `xgboost.train`."""
+    train, found = given("dtrain", 1), False
+    for one, name in given("evals", 3) or ():
+        if one is not train:
+            found = True
+            yield matrix("%s of %s" % (name, call), call, one)
+    if not found:
+        yield dict(matrix("training rows of %s" % call, call, train), training=True)
+
+
+def matrix(name, call, one):
+    """Return the rows of a `DMatrix`, whose raw data the program may have let go."""
+    return {"name": name, "call": call, "library": "xgboost", "x": one}
+
+
+def _library(model):
+    return type(model).__module__.partition(".")[0]
