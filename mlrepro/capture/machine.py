@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
-from mlrepro.manifest import Change, Platform
+from mlrepro.manifest import Change, Platform, ThreadPool
 
 _QUOTA_V2 = "cpu.max"
 _QUOTA_V1 = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
@@ -87,6 +88,18 @@ def _feature_change(before: tuple[str, ...], now: tuple[str, ...]) -> list[Chang
         " ".join(x for x in one if x not in other) for one, other in ((before, now), (now, before))
     ]
     return [Change("CPU features", *(words or "none besides" for words in sides))]
+
+
+def kernels(recorded: Iterable[ThreadPool], current: Iterable[ThreadPool]) -> tuple[Change, ...]:
+    """Name the libraries that chose another kernel for their processor, where both sides tell."""
+    before, now = (
+        {one.api: one.kernel for one in side if one.kernel} for side in (recorded, current)
+    )
+    return tuple(
+        Change(f"{api} kernel", kernel, now[api])
+        for api, kernel in before.items()
+        if now.get(api, kernel) != kernel
+    )
 
 
 def _words(name: str, value: object) -> str:

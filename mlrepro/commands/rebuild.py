@@ -205,6 +205,7 @@ def _judged(made: Made, target: Target, how: How, notify: Callable[[str], None])
     environment = (
         *interpreter.changes(record, had, chosen),
         *machine.changes(record.platform, machine.platform()),
+        *machine.kernels(record.threads, trained.observation.threads),
     )
     return DriftReport(
         run=record.id,

@@ -10,7 +10,7 @@ import pytest
 
 from mlrepro.capture import machine
 from mlrepro.drift import Change
-from mlrepro.manifest import Platform
+from mlrepro.manifest import Platform, ThreadPool
 
 CPU = "processor : 0\nmodel name : Fast 9000\nflags : sse avx\n\nprocessor : 1\n"
 
@@ -152,3 +152,11 @@ def test_differences_are_named_and_the_machines_name_is_none():
         Change("cores", str(one.cores), str(one.cores + 2)),
         Change("CPU quota", str(one.quota or "none"), "1.5"),
     )
+
+
+def test_another_kernel_of_a_library_is_named_where_both_sides_tell():
+    recorded = ThreadPool("openblas", "libopenblas.so", 2, "Nehalem"), ThreadPool("openmp", "x", 2)
+    current = ThreadPool("openblas", "libopenblas.so", 8, "Haswell"), ThreadPool("mkl", "y", 2, "z")
+
+    assert machine.kernels(recorded, current) == (Change("openblas kernel", "Nehalem", "Haswell"),)
+    assert machine.kernels(recorded, recorded) == ()
