@@ -7,15 +7,16 @@ No content, and so metadata: the version line, ``tree_sizes`` (lengths of text),
 
 from __future__ import annotations
 
-import itertools
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from mlrepro.comparators import trees
+from mlrepro.comparators import text_model, trees
 from mlrepro.comparators.base import Comparator
 from mlrepro.comparators.ensembles import Ensemble, Field, Rule
+from mlrepro.comparators.lists import Lists
 from mlrepro.drift import Difference, Tolerance
 from mlrepro.errors import ComparisonError
 
@@ -48,8 +49,9 @@ _FIELDS = (
     ("internal_count", "internal_count", "split", Rule.STATISTIC, True),
 )
 _ROOT = ("internal_value", "internal_weight")
-_KNOWN = {"num_leaves", "num_cat", *(row[0] for row in _FIELDS)}
-_NEEDED = ("num_leaves", "leaf_value", "shrinkage")
+_SIZES = ("num_leaves", "num_cat")
+_ABSENT = {"is_linear": "0"}
+_KNOWN = {*_SIZES, *(row[0] for row in _FIELDS)}
 
 
 def recognises(_path: Path, head: bytes) -> bool:
@@ -70,13 +72,19 @@ def read(path: Path) -> Ensemble:
     ComparisonError
         If it is truncated, inconsistent, or its numbers are none.
     """
-    return parse(path.read_bytes(), path.name)
+    return _read(path.open("rb"), path.name)
 
 
 def parse(data: bytes, name: str) -> Ensemble:
     """Read the bytes of a text model, which may have lain inside a pickle; `name` for errors."""
+    return _read(io.BytesIO(data), name)
+
+
+def _read(file: BinaryIO, name: str) -> Ensemble:
     try:
-        return _parse(data.decode("utf-8", "backslashreplace"))
+        # A reader that takes `\r` alone for the end of a line would forgive damage.
+        with io.TextIOWrapper(file, "utf-8", errors="backslashreplace", newline="\n") as text:
+            return _parse(text_model.lines(text))
     except (ValueError, OverflowError, RecursionError) as error:
         raise ComparisonError(f"`{name}` is no sound LightGBM model: {error}") from error
 
@@ -84,45 +92,24 @@ def parse(data: bytes, name: str) -> Ensemble:
 COMPARATOR = Comparator("lightgbm", recognises, compare)
 
 
-def _parse(text: str) -> Ensemble:
-    if not text.endswith("\n"):
-        raise ValueError("it ends in the middle of a line")
-    body, found, rest = text.replace("\r\n", "\n").partition("\nend of trees\n")
-    if not found:
-        raise ValueError("it has no `end of trees`, so it is truncated")
-    top, *blocks = body.split("\nTree=")
-    header = _header(top)
-    written = [_block(block, i) for i, block in enumerate(blocks)]
-    _check_count(header, len(written))
-    sections = _sections(rest)
+def _parse(lines: Iterator[str]) -> Ensemble:
+    blocks = text_model.blocks(lines)
+    header = text_model.header(next(blocks))
     names = tuple(header.get("feature_names", "").split(" "))
+    count, fields = _forest(blocks, len(names))
+    _check_count(header, count)
+    sections = text_model.sections(lines)
     parameters = sections.pop("parameters")
     metadata = {k: header.pop(k) for k in _METADATA if k in header}
     metadata |= {f"parameters: {k}": v for k, v in _keyed(parameters).items()}
     facts, infos = _facts(header), header.pop("feature_infos", "")
     facts |= _tail_facts(sections)
     shapes, bounds = _feature_infos(infos)
-    fields = (
-        Field("feature_infos", "bound", Rule.SCALAR, _array(bounds, whole=False)),
+    head = (
+        Field("feature_infos", "bound", Rule.SCALAR, _array(bounds)),
         _importances(sections["feature_importances"], names),
-        *_fields(written, len(names)),
     )
-    return Ensemble(len(written), facts | {"feature_infos": shapes}, fields, metadata)
-
-
-def _header(top: str) -> dict[str, str]:
-    first, *lines = top.rstrip("\n").split("\n")
-    if first != "tree":
-        raise ValueError("its first line is not `tree`")
-    header: dict[str, str] = {}
-    for line in lines:
-        key, _, value = line.partition("=")  # `average_output` stands without a value
-        if not key or key in header:
-            raise ValueError(f"its header holds `{line:.40}` twice or without a name")
-        header[key] = value
-    if not {"num_class", "num_tree_per_iteration", "feature_names"} <= header.keys():
-        raise ValueError("its header is not complete")
-    return header
+    return Ensemble(count, facts | {"feature_infos": shapes}, (*head, *fields), metadata)
 
 
 def _check_count(header: Mapping[str, str], count: int) -> None:
@@ -138,46 +125,6 @@ def _facts(header: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
         for k, v in header.items()
         if k != "feature_infos"
     }
-
-
-def _block(text: str, number: int) -> dict[str, str]:
-    """Return the lines of one tree by their keys."""
-    first, *lines = text.rstrip("\n").split("\n")
-    if first != str(number):
-        raise ValueError(f"tree {number} is missing or out of place")
-    block: dict[str, str] = {}
-    for line in lines:
-        key, found, value = line.partition("=")
-        if not found or key in block or key not in _KNOWN:
-            raise ValueError(f"tree {number} holds a line that is not understood: `{line:.40}`")
-        if "_" in value:  # Python would read 1_0 as ten
-            raise ValueError(f"tree {number} has an underscore in {key}")
-        block[key] = value
-    if missing := [key for key in _NEEDED if key not in block]:
-        raise ValueError(f"tree {number} lacks {', '.join(missing)}")
-    return block
-
-
-def _sections(rest: str) -> dict[str, list[str]]:
-    """Return what follows the trees: importances, parameters, pandas_categorical."""
-    sections: dict[str, list[str]] = {"feature_importances": [], "parameters": []}
-    current = ""
-    for line in rest.split("\n"):
-        if line in ("feature_importances:", "parameters:") and not current.startswith("par"):
-            current = line[:-1]
-            sections[f"has {current}"] = []
-        elif line == "end of parameters" and current == "parameters":
-            current = "end"
-        elif line.startswith("pandas_categorical:") and current in ("", "end"):
-            sections["pandas_categorical"] = [line.partition(":")[2]]
-            current = "end"
-        elif line and current not in ("feature_importances", "parameters"):
-            raise ValueError(f"a line after the trees is not understood: `{line:.40}`")
-        elif line:
-            sections[current].append(line)
-    if current == "parameters":
-        raise ValueError("it has no `end of parameters`, so it is truncated")
-    return sections
 
 
 def _tail_facts(sections: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
@@ -223,57 +170,75 @@ def _importances(lines: Iterable[str], names: tuple[str, ...]) -> Field:
         if name not in known:
             raise ValueError(f"feature_importances names no feature: `{line:.40}`")
         known[name] = value
-    values = _array(known.values(), whole=False)
+    values = _array(known.values())
     return Field("feature importance", "feature", Rule.STATISTIC, values)
 
 
-def _array(words: Iterable[str], *, whole: bool) -> Array:
-    import numpy as np  # noqa: PLC0415  0.1 s, paid when a model is compared
-
-    if whole:
-        return np.array(list(map(int, words)), dtype=np.int64)
-    return np.array(list(map(float, words)), dtype=np.float64)
+def _array(words: Iterable[str]) -> Array:
+    numbers = Lists("the header or the importances", whole=False)
+    numbers.add(" ".join(words))
+    return numbers.finish()[0]
 
 
-def _fields(blocks: list[dict[str, str]], features: int) -> Iterator[Field]:
-    """Yield the arrays of all trees, their lengths and links checked."""
+def _forest(blocks: Iterator[list[str]], features: int) -> tuple[int, list[Field]]:
+    """Return how many trees there are, and the arrays of all, their lengths and links checked."""
+    gathered = {name: Lists(name, whole=whole) for name, *_, whole in _FIELDS}
+    sizes = {name: Lists(name, whole=True) for name in _SIZES}
+    number = -1
+    for number, written in enumerate(blocks):
+        tree = text_model.tree(written, number, _KNOWN)
+        stump = tree["num_leaves"] == "1"
+        for name, words in sizes.items():
+            words.add(tree.get(name, "0"))
+        for name, _, _, rule, _ in _FIELDS:
+            # LightGBM 3 wrote no statistics for a tree without a split.
+            skipped = stump and rule is Rule.STATISTIC
+            gathered[name].add("" if skipped else tree.get(name, _ABSENT.get(name, "")))
+    leaves, categories = (_one_each(name, words, number + 1) for name, words in sizes.items())
+    fields = {}
+    for name, shown, unit, rule, _ in _FIELDS:
+        values, starts = gathered.pop(name).finish()
+        fields[name] = Field(shown, unit, rule, values, starts)
+    _check_lengths(fields, leaves, categories)
+    _check_links(fields, leaves, features)
+    return number + 1, list(_without_roots(fields))
+
+
+def _one_each(name: str, words: Lists, trees_count: int) -> Array:
+    values, starts = words.finish()
+    if len(starts) != trees_count + 1 or len(values) != trees_count:
+        raise ValueError(f"a tree states not one {name}")
+    return values
+
+
+def _check_lengths(fields: Mapping[str, Field], leaves: Array, categories: Array) -> None:
     import numpy as np  # noqa: PLC0415  as above
 
-    words: dict[str, list[list[str]]] = {name: [] for name, *_ in _FIELDS}
-    counts = [(int(b["num_leaves"]), int(b.get("num_cat", 0))) for b in blocks]
-    for number, (block, (leaves, categorical)) in enumerate(zip(blocks, counts, strict=True)):
-        for name, *_, rule, _whole in _FIELDS:
-            values = block.get(name, "0" if name == "is_linear" else "").split()
-            if leaves == 1 and rule is Rule.STATISTIC:
-                values = []  # LightGBM 3 wrote none for a tree without a split
-            words[name].append(values)
-        _check_lengths(number, {name: len(words[name][-1]) for name in words}, leaves, categorical)
-    fields = {}
-    for name, shown, unit, rule, whole in _FIELDS:
-        lengths = [len(values) for values in words[name]]
-        starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
-        flat = _array(itertools.chain.from_iterable(words.pop(name)), whole=whole)
-        fields[name] = Field(shown, unit, rule, flat, starts)
-    _check_links(fields, np.array([leaves for leaves, _ in counts], dtype=np.int64), features)
-    yield from _without_roots(fields)
+    if len(leaves) and (leaves.min() < 1 or categories.min() < 0):
+        raise ValueError("a tree states no leaves, or less than no categories")
+    for name, wanted in _wanted(fields, leaves, categories):
+        found = fields[name].lengths(len(leaves))
+        if not np.array_equal(found, wanted):
+            at = int((found != wanted).argmax())
+            raise ValueError(f"tree {at} has {found[at]} of {name} where {wanted[at]} belong")
 
 
-def _check_lengths(number: int, found: Mapping[str, int], leaves: int, categorical: int) -> None:
-    if leaves < 1 or categorical < 0:
-        raise ValueError(f"tree {number} states {leaves} leaves and {categorical} categories")
-    linear = found["leaf_const"] > 0
+def _wanted(
+    fields: Mapping[str, Field], leaves: Array, categories: Array
+) -> Iterator[tuple[str, Array]]:
+    """Yield how many values each tree must have."""
+    import numpy as np  # noqa: PLC0415  as above
+
+    linear = fields["leaf_const"].lengths(len(leaves)) > 0
+    yield "cat_boundaries", np.where(categories > 0, categories + 1, 0)
+    yield "is_linear", np.ones_like(leaves)
+    yield "shrinkage", np.ones_like(leaves)
     for name, _, unit, rule, _ in _FIELDS:
-        wanted = {"split": leaves - 1, "leaf": leaves}.get(unit)
-        if (name in ("num_features", "leaf_const") and not linear) or (
-            leaves == 1 and rule is Rule.STATISTIC
-        ):
-            wanted = 0
-        if name == "cat_boundaries":
-            wanted = categorical + 1 if categorical else 0
-        if name in ("is_linear", "shrinkage"):
-            wanted = 1
-        if wanted is not None and found[name] != wanted:
-            raise ValueError(f"tree {number} has {found[name]} of {name} where {wanted} belong")
+        if unit:
+            wanted = leaves - (unit == "split")
+            if name in ("num_features", "leaf_const"):
+                wanted = np.where(linear, wanted, 0)
+            yield name, np.where(leaves == 1, 0, wanted) if rule is Rule.STATISTIC else wanted
 
 
 def _check_links(fields: Mapping[str, Field], leaves: Array, features: int) -> None:

@@ -233,7 +233,7 @@ def test_what_the_model_says_it_is_decides(text, measure, old, new):
         ("leaf_count=", "leaf_count=1 ", "leaf_count"),
         ("leaf_value=", "leaf_value=x", "could not convert"),
         ("leaf_value=", "leaf_value=1_", "underscore"),
-        ("num_leaves=5", "num_leaves=99999999999999999999", "belong"),
+        ("num_leaves=5", "num_leaves=99999999999999999999", "64 bits"),
         ("num_leaves=5", "num_leaves=-1", "leaves"),
         ("split_feature=0", "split_feature=9", "feature"),
         ("shrinkage=", "shrunk=", "not understood"),
