@@ -191,15 +191,9 @@ def train(
     probe.hide(place for place in plan.whole if place in plan.binds)
     shown = next((place for place in _shown(record, plan) if place in plan.binds), "")
     observer = observers.choose("auto", log=log, root=room.root, command=plan.command, shown=shown)
-    environ = _environ(record, plan, room, threads=threads)
+    environ = _environ(record, plan, room, _temporary(room), threads=threads)
     environ = factors.environ(environ) if factors else environ
-    command, cwd = _fed(record, plan.command, room), Path(plan.cwd)
-    if plan.binds:
-        prefix = Path(plan.chosen.environment.prefix)
-        mine = {p for p, s in plan.binds.items() if s != prefix and not _is_in(room, s)}
-        command = mounts.wrap(command, binds=plan.binds, cwd=plan.cwd, keep=plan.keep,
-                              fixed=mine, whole=plan.whole)  # fmt: skip
-        cwd = room.root
+    command, cwd = _inside(_fed(record, plan.command, room), plan, room)
     try:
         ended = process.execute(
             command,
@@ -231,6 +225,25 @@ def train(
     seen = effective.find(observation, room.root, weights)
     printed = room.work / "stdout", room.work / "stderr"
     return Trained(ended, made, *printed, notes, room.root, seen, observation)
+
+
+def beside(
+    record: Manifest, plan: Plan, room: Room, command: Sequence[str]
+) -> tuple[list[str], Path, dict[str, str]]:
+    """Return how another command is started where the training was: words, folder, variables."""
+    inside, cwd = _inside(list(command), plan, room)
+    return inside, cwd, _environ(record, plan, room, room.work, threads=True)
+
+
+def _inside(command: list[str], plan: Plan, room: Room) -> tuple[list[str], Path]:
+    """Return a command that sees what the training sees, and the folder to start it in."""
+    if not plan.binds:
+        return command, Path(plan.cwd)
+    prefix = Path(plan.chosen.environment.prefix)
+    mine = {p for p, s in plan.binds.items() if s != prefix and not _is_in(room, s)}
+    wrapped = mounts.wrap(command, binds=plan.binds, cwd=plan.cwd, keep=plan.keep,
+                          fixed=mine, whole=plan.whole)  # fmt: skip
+    return wrapped, room.root
 
 
 def _is_in(room: Room, source: Path) -> bool:
@@ -329,7 +342,9 @@ def recorded_variables(
     )
 
 
-def _environ(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> dict[str, str]:
+def _environ(
+    record: Manifest, plan: Plan, room: Room, temporary: Path, *, threads: bool
+) -> dict[str, str]:
     """Return the variables of the training."""
     environ = recorded_variables(record, os.environ, threads=threads)
     if not threads:
@@ -342,7 +357,7 @@ def _environ(record: Manifest, plan: Plan, room: Room, *, threads: bool) -> dict
         environ["PYTHONPATH"] = os.pathsep.join(search)
     return {
         **reach.variables(plan.chosen, plan.layer, environ),
-        "TMPDIR": str(_temporary(room)),
+        "TMPDIR": str(temporary),
         # Neither a git nor a DVC repository around the cache is the training's.
         "GIT_CEILING_DIRECTORIES": str(room.root.parent),
     }

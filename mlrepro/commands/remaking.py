@@ -16,7 +16,7 @@ from mlrepro.cleanroom.factors import EVALUATIONS, Factors
 from mlrepro.cleanroom.interpreter import Chosen
 from mlrepro.cleanroom.restore import Restored
 from mlrepro.cleanroom.room import Room
-from mlrepro.cleanroom.training import Trained
+from mlrepro.cleanroom.training import Plan, Trained
 from mlrepro.drift import Tolerance
 from mlrepro.errors import MlreproError
 from mlrepro.manifest import Manifest
@@ -85,6 +85,8 @@ class Made:
         What this machine lacks, in sentences.
     evaluations : Path
         The folder in which the probe kept the rows that models were tested on.
+    plan : Plan or None
+        How the training was started.
     """
 
     here: Place
@@ -95,6 +97,7 @@ class Made:
     trained: Trained
     absent: tuple[str, ...]
     evaluations: Path
+    plan: Plan | None = None
 
 
 @contextlib.contextmanager
@@ -142,7 +145,7 @@ def made(
                 factors, variables={**factors.variables, EVALUATIONS: str(evaluations)}
             )
         trained = training.train(record, plan, room, threads=how.threads, factors=factors)
-        yield Made(here, record, room, chosen, restored, trained, absent, evaluations)
+        yield Made(here, record, room, chosen, restored, trained, absent, evaluations, plan)
 
 
 def _commanded(record: Manifest, factors: Factors) -> Manifest:

@@ -7,7 +7,6 @@ Nothing is predicted and no random number is drawn for it; of many rows evenly s
 """
 
 import os
-import sys
 from _thread import _local
 
 from . import packing
