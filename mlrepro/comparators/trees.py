@@ -22,18 +22,19 @@ def measure(recorded: Ensemble, rebuilt: Ensemble, tolerance: Tolerance) -> Diff
 
     with np.errstate(all="ignore"):
         same, structure = _structure(recorded, rebuilt)
-        pairs = [Pair.of(a, b, same) for a, b in _both(recorded, rebuilt)]
         parts = [*_facts(recorded, rebuilt), *structure]
         notes = list(_metadata(recorded.metadata, rebuilt.metadata))
         measures = [
             Measure("trees", recorded.trees),
             Measure("trees that differ in structure", len(same) - int(same.sum())),
         ]
-        for pair in pairs:
+        compared = len(recorded.facts) + len(same)
+        for a, b in _both(recorded, rebuilt):  # one at a time: a pair holds copies
+            pair = Pair.of(a, b, same)
+            compared += pair.x.size
             parts += pair.parts(tolerance)
             notes += pair.notes()
             measures += pair.headline()
-    compared = len(recorded.facts) + sum(pair.x.size for pair in pairs) + len(same)
     return _whole(parts, tuple(notes), tuple(measures), compared, _summary(recorded, rebuilt, same))
 
 

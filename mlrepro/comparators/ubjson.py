@@ -10,16 +10,19 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-_INTEGERS = {b"i": ">b", b"U": ">B", b"I": ">h", b"l": ">i", b"L": ">q"}
-_NUMBERS = {**_INTEGERS, b"d": ">f", b"D": ">d"}
+_INTEGERS = {
+    marker: struct.Struct(form)
+    for marker, form in ((b"i", ">b"), (b"U", ">B"), (b"I", ">h"), (b"l", ">i"), (b"L", ">q"))
+}
+_NUMBERS = {**_INTEGERS, b"d": struct.Struct(">f"), b"D": struct.Struct(">d")}
 _ARRAYS = {
-    b"i": ">i1",
-    b"U": ">u1",
-    b"I": ">i2",
-    b"l": ">i4",
-    b"L": ">i8",
-    b"d": ">f4",
-    b"D": ">f8",
+    b"$i#": ">i1",
+    b"$U#": ">u1",
+    b"$I#": ">i2",
+    b"$l#": ">i4",
+    b"$L#": ">i8",
+    b"$d#": ">f4",
+    b"$D#": ">f8",
 }
 _WORDS = {b"Z": None, b"T": True, b"F": False}
 _DEEPEST = 64  # XGBoost nests nine deep
@@ -44,36 +47,39 @@ class _Reader:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.at = 0
+        self.dtypes: dict[bytes, Any] = {}
 
     def take(self, count: int) -> bytes:
-        if not 0 <= count <= len(self.data) - self.at:
-            raise ValueError(f"byte {self.at}: the file ends too early or states a wrong length")
-        self.at += count
-        return self.data[self.at - count : self.at]
+        start, self.at = self.at, self.at + count
+        found = self.data[start : self.at]
+        if count < 0 or len(found) != count:
+            raise ValueError(f"byte {start}: the file ends too early or states a wrong length")
+        return found
 
     def value(self, marker: bytes, depth: int) -> Any:
+        if marker == b"[":
+            return self.array(depth + 1)
+        if marker == b"{":
+            return self.object(depth + 1)
+        if marker == b"S":
+            return self.text()
         if marker in _NUMBERS:
             return self.number(_NUMBERS[marker])
         if marker in _WORDS:
             return _WORDS[marker]
-        if marker == b"S":
-            return self.text()
         if marker == b"C":
             return self.take(1).decode("latin-1")
-        if marker not in (b"[", b"{"):
-            raise ValueError(f"byte {self.at - 1}: unknown marker {marker!r}")
-        if depth > _DEEPEST:
-            raise ValueError(f"nested more than {_DEEPEST} deep")
-        return self.array(depth + 1) if marker == b"[" else self.object(depth + 1)
+        raise ValueError(f"byte {self.at - 1}: unknown marker {marker!r}")
 
-    def number(self, form: str) -> Any:
-        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
+    def number(self, form: struct.Struct) -> Any:
+        return form.unpack(self.take(form.size))[0]
 
     def length(self) -> int:
         marker = self.take(1)
-        if marker not in _INTEGERS:
+        form = _INTEGERS.get(marker)
+        if form is None:
             raise ValueError(f"byte {self.at - 1}: a length must be an integer")
-        count: int = self.number(_INTEGERS[marker])
+        count: int = form.unpack(self.take(form.size))[0]
         # Each element of an uncounted kind takes at least one byte, so more cannot be there.
         if not 0 <= count <= len(self.data) - self.at:
             raise ValueError(f"byte {self.at}: a length of {count} exceeds the file")
@@ -85,9 +91,11 @@ class _Reader:
     def array(self, depth: int) -> Any:
         if self.peek() == b"$":
             return self.typed()
+        self.descend(depth)
         return list(self.items(b"]", lambda marker: self.value(marker, depth)))
 
     def object(self, depth: int) -> dict[str, Any]:
+        self.descend(depth)
         result: dict[str, Any] = {}
 
         def member(marker: bytes) -> None:
@@ -112,11 +120,17 @@ class _Reader:
     def typed(self) -> Any:
         import numpy as np  # noqa: PLC0415  0.1 s, paid when a model is compared
 
-        kind, sign = self.take(2)[1:], self.take(1)
-        if kind not in _ARRAYS or sign != b"#":
-            raise ValueError(f"byte {self.at}: an array of kind {kind!r} is not known")
-        dtype = np.dtype(_ARRAYS[kind])
+        kind = self.take(3)
+        dtype = self.dtypes.get(kind)
+        if dtype is None:
+            if kind not in _ARRAYS:
+                raise ValueError(f"byte {self.at}: an array of kind {kind!r} is not known")
+            dtype = self.dtypes[kind] = np.dtype(_ARRAYS[kind])
         return np.frombuffer(self.take(self.length() * dtype.itemsize), dtype)
+
+    def descend(self, depth: int) -> None:
+        if depth > _DEEPEST:
+            raise ValueError(f"nested more than {_DEEPEST} deep")
 
     def peek(self) -> bytes:
         return self.data[self.at : self.at + 1]

@@ -9,7 +9,6 @@ the ``Config`` that a pickled Booster holds beside its model (what it did shows 
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +38,7 @@ _WHOLE = (
 )
 _CATEGORIES = ("categories", "categories_nodes", "categories_segments", "categories_sizes")
 _REAL = ("split_conditions", "base_weights", "sum_hessian", "loss_changes", "leaf_weights")
+_ALL = {*_WHOLE, *_CATEGORIES, *_REAL}
 _LATER = ("leaf_weights", "split_type", *_CATEGORIES)  # fields that older versions do not write
 _LEARNER = {
     "attributes",
@@ -96,6 +96,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key is there twice")
+    if "left_children" in found:
+        # At once: a Python number takes 32 bytes, and a forest has millions of them.
+        for key in found.keys() & _ALL:
+            if isinstance(found[key], list):
+                found[key] = _array(found[key], whole=key not in _REAL)
     return found
 
 
@@ -171,7 +176,7 @@ def _booster(
 def _unknown(forest: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
     """Return what else the trees hold, word for word: a later version's field must not pass."""
     found: dict[str, tuple[str, ...]] = {}
-    known = {*_WHOLE, *_CATEGORIES, *_REAL, "id", "tree_param"}
+    known = {*_ALL, "id", "tree_param"}
     for key in sorted({k for tree in forest for k in tree} - known):
         found[f"trees: {key}"] = tuple(str(tree.get(key)) for tree in forest)
     params = [_dict(tree["tree_param"], "tree_param") for tree in forest]
@@ -200,11 +205,11 @@ def _is_empty(value: Any) -> bool:
     return hasattr(value, "size") and not value.size
 
 
-def _fields(forest: Sequence[Mapping[str, Any]], features: int) -> Iterator[Field]:
+def _fields(forest: Sequence[dict[str, Any]], features: int) -> Iterator[Field]:
     """Yield the arrays of all trees, with meaningless cells emptied."""
     import numpy as np  # noqa: PLC0415  0.1 s, paid when a model is compared
 
-    columns = {k: _Column.of(forest, k) for k in (*_WHOLE, *_CATEGORIES, *_REAL)}
+    columns = {k: _Column.of(forest, k) for k in sorted(_ALL)}
     params = [_dict(tree["tree_param"], "tree_param") for tree in forest]
     nodes = np.array([_integer(p["num_nodes"]) for p in params], dtype=np.int64)
     wide = np.array(
@@ -278,19 +283,16 @@ class _Column:
         self.values, self.starts = values, starts
 
     @classmethod
-    def of(cls, forest: Sequence[Mapping[str, Any]], key: str) -> _Column:
+    def of(cls, forest: Sequence[dict[str, Any]], key: str) -> _Column:
         import numpy as np  # noqa: PLC0415  as above
 
         optional = key in _LATER or key in ("sum_hessian", "loss_changes")
-        lists = [_numbers(t.get(key, []) if optional else t[key], key) for t in forest]
+        # Taken out of the tree, so that a model lies in memory once.
+        lists = [_numbers(t.pop(key, []) if optional else t.pop(key), key) for t in forest]
         starts = np.cumsum([0, *map(len, lists)], dtype=np.int64)
-        values: Any
-        if lists and all(isinstance(part, np.ndarray) for part in lists):
-            values = np.concatenate(lists)
-        else:
-            plain = (p if isinstance(p, list) else p.tolist() for p in lists)
-            values = list(itertools.chain.from_iterable(plain))
-        return cls(_array(values, whole=key not in _REAL), starts)
+        whole = key not in _REAL
+        parts = [_array(part, whole=whole) if isinstance(part, list) else part for part in lists]
+        return cls(_array(np.concatenate(parts) if parts else [], whole=whole), starts)
 
     def lengths(self) -> Array:
         import numpy as np  # noqa: PLC0415  as above
@@ -315,18 +317,23 @@ def _check_lengths(columns: Mapping[str, _Column], nodes: Array, wide: Array) ->
 
 
 def _check_categories(columns: Mapping[str, _Column]) -> None:
+    import numpy as np  # noqa: PLC0415  as above
+
     nodes, segments, sizes, values = (columns[k] for k in (_CATEGORIES[i] for i in (1, 2, 3, 0)))
     split_type = columns["split_type"]
     if split_type.values.size and len(split_type.values) != len(columns["left_children"].values):
         raise ValueError("split_type is there for some trees only")
-    for i, count in enumerate(nodes.lengths()):
-        here = slice(nodes.starts[i], nodes.starts[i + 1])
-        if not count == segments.lengths()[i] == sizes.lengths()[i]:
-            raise ValueError(f"tree {i} has categories of unequal lengths")
-        end = segments.values[here] + sizes.values[here] if count else segments.values[:0]
-        wrong = (segments.values[here] < 0) | (sizes.values[here] < 0) if count else end < 0
-        if wrong.any() or (end > values.lengths()[i]).any():
-            raise ValueError(f"tree {i} names categories that are not there")
+    counts, ends = nodes.lengths(), values.lengths()
+    unequal = (counts != segments.lengths()) | (counts != sizes.lengths())
+    if unequal.any():
+        raise ValueError(f"tree {int(unequal.argmax())} has categories of unequal lengths")
+    begin, size = segments.values, sizes.values
+    # Both are held against the length first: their sum may overflow.
+    end = np.repeat(ends, counts)
+    wrong = (begin < 0) | (size < 0) | (begin > end) | (size > end - begin)
+    if wrong.any():
+        tree = int(np.repeat(np.arange(len(counts)), counts)[wrong.argmax()])
+        raise ValueError(f"tree {tree} names categories that are not there")
 
 
 def _check_links(columns: Mapping[str, _Column], nodes: Array, leaf: Array, features: int) -> None:
