@@ -36,6 +36,7 @@ from mlrepro.present import (
     noisetable,
     predictiontable,
     preflight,
+    wording,
 )
 
 _STYLES = {
@@ -108,7 +109,7 @@ def _drift(console: Console, report: DriftReport) -> None:
         _assemble(
             "verdict: ",
             (str(report.verdict), _STYLES[report.verdict]),
-            f" · {_meaning(report)}",
+            f" · {wording.meaning(report)}",
         )
     )
     console.print(f"trained in {report.seconds:.1f} s (recorded: {report.recorded_seconds:.1f} s)")
@@ -130,20 +131,6 @@ def _note(console: Console, note: str) -> None:
     grid = Table.grid()
     grid.add_row("note: ", _text(note))
     console.print(grid)
-
-
-def _meaning(report: DriftReport) -> str:
-    deciding = (a.difference for a in report.artifacts if a.decides)
-    kinds = {found.comparator for found in deciding if found.verdict is Verdict.DRIFTED}
-    if report.verdict is Verdict.DRIFTED and kinds == {"bytes"}:
-        return "other bytes of a kind that no comparator knows: how far cannot be told"
-    return {
-        Verdict.IDENTICAL: "the same, bit for bit",
-        Verdict.EQUIVALENT: "other bytes, but no number differs",
-        Verdict.CLOSE: "numbers differ, within the tolerance",
-        Verdict.DRIFTED: "numbers or structure differ beyond the tolerance",
-        Verdict.MISSING: "an artifact stands on one side only",
-    }[report.verdict]
 
 
 def _changes(console: Console, title: str, changes: Sequence[Change]) -> None:
