@@ -18,6 +18,7 @@ from mlrepro.commands import (
     gates,
     histories,
     judging,
+    metricvalues,
     noise,
     packages,
     predicting,
@@ -86,6 +87,8 @@ def rebuild(
         target = refs.resolve(here, ref, start=start, notify=notify)
         trust.require(here, target.manifest, confirm)
         how = how or How()
+        if how.probe_data is None:  # which may have metrics of its own
+            gates.expect(here, target.manifest, how.gates)
         report = _rebuilt_at_last(here, target, how, notify)
         if search is None:
             return report
@@ -192,7 +195,9 @@ def _rebuilt(
             )
         report = replace(report, noise=noise.known(here, record))
         report = replace(report, gates=gates.check(how.gates, made, report))
-        report = weighing.weighed(_with_stdin(report, record), record)
+        numbers, tolerance = metricvalues.of_made(made), how.tolerance
+        report = _with_stdin(report, record)
+        report = weighing.weighed(report, record, metrics=numbers, tolerance=tolerance)
         return attesting.attested(made, report, how, notify=notify)
 
 
