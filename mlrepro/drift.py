@@ -67,6 +67,8 @@ class Difference:
         How many values were compared here and below; 0 means that nothing was.
     distribution : Distribution or None
         How large the differences of the numbers are; None where none were counted.
+    runs : tuple of (int, Verdict)
+        All parts in their order, where `children` holds only some: so many, and their verdict.
     """
 
     path: str
@@ -79,6 +81,7 @@ class Difference:
     comparator: str = ""
     compared: int = 0
     distribution: Distribution | None = None
+    runs: tuple[tuple[int, Verdict], ...] = ()
 
     def walk(self) -> Iterator[Difference]:
         """Yield this node, then all below it, in order."""
