@@ -584,7 +584,7 @@ def show(ref: str, only_inputs: bool, only_fits: bool, as_json: bool) -> None:
         return
     from mlrepro.commands import listing
 
-    _print(listing.show(ref) if as_json else listing.shown(ref), as_json=as_json)
+    _print(listing.shown(ref), as_json=as_json)
 
 
 @main.command(

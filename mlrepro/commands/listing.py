@@ -6,7 +6,8 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlrepro.commands import lock, opening
+from mlrepro.commands import attestations, lock, opening
+from mlrepro.commands.attestations import Rebuild
 from mlrepro.commands.deciding import decides
 from mlrepro.manifest import Manifest, Status
 from mlrepro.stores import ledger
@@ -29,10 +30,23 @@ class Row:
 
 @dataclass(frozen=True)
 class Shown:
-    """The record of a run, and in a few words whether its environment is locked by now."""
+    """The record of a run, and what came after it.
+
+    Attributes
+    ----------
+    record : Manifest
+    lock : str
+        In a few words whether its environment is locked by now.
+    rebuilds : tuple of Rebuild
+        All that the ledger knows, in their order in time.
+    rebuilt : str
+        In a few words how they came out; empty where there are none.
+    """
 
     record: Manifest
     lock: str
+    rebuilds: tuple[Rebuild, ...] = ()
+    rebuilt: str = ""
 
 
 def ls(
@@ -72,9 +86,11 @@ def show(ref: str, *, start: Path | None = None) -> Manifest:
 
 
 def shown(ref: str, *, start: Path | None = None) -> Shown:
-    """Return the record that a REF names, and whether its environment is locked by now."""
-    record = show(ref, start=start)
-    return Shown(record, lock.state(record, start=start))
+    """Return the record that a REF names, whether its environment is locked, who rebuilt it."""
+    here, record = opening.run(ref, start)
+    found = attestations.of_run(here, record)
+    state = lock.state(record, start=start)
+    return Shown(record, state, found, attestations.summary(record, found))
 
 
 def _row(record: Manifest) -> Row:

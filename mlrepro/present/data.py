@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mlrepro.commands.listing import Shown
 from mlrepro.manifest import Digest, Manifest
 
 
@@ -40,6 +41,8 @@ def _plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, Manifest):
         return {"id": value.id, **value.to_dict()}
+    if isinstance(value, Shown):
+        return {**_plain(value.record), "lock": value.lock, "rebuilds": _plain(value.rebuilds)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)} | _extra(
             value

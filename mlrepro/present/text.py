@@ -240,10 +240,10 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def _with_lock(console: Console, shown: Shown) -> None:
-    _manifest(console, shown.record, lock=shown.lock)
+    _manifest(console, shown.record, lock=shown.lock, rebuilt=shown.rebuilt)
 
 
-def _manifest(console: Console, record: Manifest, *, lock: str = "") -> None:
+def _manifest(console: Console, record: Manifest, *, lock: str = "", rebuilt: str = "") -> None:
     run = record.run
     rows = [
         ("run", record.id),
@@ -260,6 +260,7 @@ def _manifest(console: Console, record: Manifest, *, lock: str = "") -> None:
         ("machine", _machine(record)),
         ("threads", ", ".join(f"{t.api} {t.threads}" for t in record.threads)),
         ("observer", record.observer),
+        ("rebuilt", rebuilt),
     ]
     table = _grid()
     for name, value in rows:
