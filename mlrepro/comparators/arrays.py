@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import tokenize
 import zipfile
 import zlib
@@ -12,20 +14,18 @@ from pathlib import Path
 from typing import IO, Any
 
 from mlrepro.comparators.base import Comparator
+from mlrepro.comparators.elements import Elements
+from mlrepro.comparators.pieces import Pairs, Stored, measured
 from mlrepro.comparators.raw_bytes import first_difference
-from mlrepro.comparators.spread import Spread
-from mlrepro.comparators.values import Findings, is_given, show, worst
-from mlrepro.drift import Difference, Measure, Tolerance, Verdict
+from mlrepro.comparators.values import worst
+from mlrepro.drift import Difference, Tolerance, Verdict
 from mlrepro.errors import ComparisonError
 
-_CHUNK = 8 * 2**20
-"""Bytes that are read at once from each side; the work on them takes about ten times as much."""
+_CHUNK = 2**20
+"""Bytes that are read at once from each side of what is packed."""
 
 _REORDERED = 64 * 2**20
 """Arrays in two memory orders are read whole, up to so many bytes."""
-
-_LIMITS = {"float64": 1e-6, "float32": 1e-5, "float16": 1e-3}
-"""Of rms / std; float16 has 11 bits, so that one rounding of it is already 5e-4."""
 
 # What numpy and zipfile raise for damaged files, tried by fuzzing.
 _DAMAGE = (
@@ -144,16 +144,29 @@ def _arrays(name: str, a: IO[bytes], b: IO[bytes], tolerance: Tolerance) -> Diff
     if left.fortran != right.fortran:
         notes.append("memory order: C ↔ Fortran")
     total = _Total(name, left, tolerance)
-    for x, y in (
-        _reordered(a, b, left, right)
-        if left.fortran != right.fortran
-        else _pairs(a, b, left, right)
-    ):
-        total.add(x, y)
-    if a.read(1) or b.read(1):
-        raise ComparisonError(f"`{name}` holds bytes behind its array")
+    stored = _stored(a, left), _stored(b, right)
+    if left == right and stored[0] and stored[1]:
+        total.files(stored[0], stored[1])
+    else:
+        for x, y in (
+            _reordered(a, b, left, right)
+            if left.fortran != right.fortran
+            else _pairs(a, b, left, right)
+        ):
+            total.add(x, y)
+        if a.read(1) or b.read(1):
+            raise ComparisonError(f"`{name}` holds bytes behind its array")
     found = total.difference()
     return replace(found, metadata=(*notes, *found.metadata))
+
+
+def _stored(file: IO[bytes], header: _Header) -> Stored | None:
+    """Return where the elements of a plain array lie, if that is a file of its own and whole."""
+    path = getattr(file, "name", None)
+    if not isinstance(file, io.BufferedReader) or header.dtype.names or not header.count:
+        return None
+    whole = file.tell() + header.count * header.dtype.itemsize == os.fstat(file.fileno()).st_size
+    return Stored(Path(str(path)), file.tell()) if whole else None
 
 
 def _structure(left: _Header, right: _Header) -> str:
@@ -202,19 +215,33 @@ class _Total:
         self.name = name
         self.header = header
         self.tolerance = tolerance
-        self.columns: dict[str, _Column] = {}
+        self.columns: dict[str, Elements] = {}
 
     def add(self, a: Any, b: Any) -> None:
         for path, x, y in _fields(a, b, ""):
             if path not in self.columns:
-                self.columns[path] = _Column(x.dtype)
-            self.columns[path].add(x, y, self.tolerance)
+                self.columns[path] = Elements.of(x.dtype, self.tolerance)
+            self.columns[path].add(_native(x), _native(y))
+
+    def files(self, a: Stored, b: Stored) -> None:
+        """Take in two files of one plain type and one order, by several threads."""
+        column = self.columns[""] = Elements.of(self.header.dtype, self.tolerance)
+
+        def work(pairs: Pairs) -> Elements:
+            part = column.part()
+            for x, y in pairs:
+                part.add(_native(x), _native(y))
+            return part
+
+        for part in measured(a, b, self.header.dtype, self.header.count, work):
+            column.merge(part)
 
     def difference(self) -> Difference:
         """Return the node of the array."""
         parts = [
-            c.difference(p or self.name, self.header, self.tolerance)
+            c.difference(p or self.name, self.header.place, c.compared // self.header.count)
             for p, c in self.columns.items()
+            if c.compared
         ]
         if len(parts) == 1:
             return replace(parts[0], path=self.name)
@@ -229,99 +256,16 @@ class _Total:
         )
 
 
+def _native(x: Any) -> Any:
+    return x.astype(x.dtype.newbyteorder("="), copy=False)
+
+
 def _fields(a: Any, b: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
     if a.dtype.names:
         for name in a.dtype.names:
             yield from _fields(a[name], b[name], f"{path}.{name}" if path else name)
     else:
         yield path, a.reshape(-1), b.reshape(-1)
-
-
-class _Column:
-    """One stream of equal elements: floats by their spread, all else exactly."""
-
-    def __init__(self, dtype: Any) -> None:
-        self.complex = dtype.kind == "c"
-        base = f"float{dtype.itemsize * 4}" if self.complex else dtype.name
-        self.spread = Spread(limit=_LIMITS.get(base, 1e-6)) if dtype.kind in "fc" else None
-        if self.spread:
-            import numpy as np  # noqa: PLC0415  see _header
-
-            self.spread.epsilon = float(np.finfo(dtype).eps)
-        self.found = Findings("elements")
-        self.examples: tuple[Any, Any] | None = None
-        self.width = 1
-        self.first = -1
-
-    def add(self, a: Any, b: Any, tolerance: Tolerance) -> None:
-        import numpy as np  # noqa: PLC0415  see _header
-
-        a, b = (
-            a.astype(a.dtype.newbyteorder("="), copy=False),
-            b.astype(b.dtype.newbyteorder("="), copy=False),
-        )
-        self.count(np, a, b, tolerance)
-        if self.spread:
-            if self.complex:
-                real = a.real.dtype
-                a, b = np.ascontiguousarray(a).view(real), np.ascontiguousarray(b).view(real)
-            self.spread.add(a, b)
-
-    def count(self, np: Any, a: Any, b: Any, tolerance: Tolerance) -> None:
-        unequal = np.flatnonzero(~_equal(np, a, b))
-        if len(unequal):
-            at = int(unequal[0])
-            close = (
-                not self.spread
-                and is_given(tolerance)
-                and _whole_close(np, a[unequal], b[unequal], tolerance)
-            )
-            if self.examples is None:
-                self.first, self.examples = self.found.compared + at, (a[at], b[at])
-            self.found.differing += len(unequal)
-            self.found.beyond += 0 if close else len(unequal)
-        self.found.compared += len(a)
-
-    def difference(self, path: str, header: _Header, tolerance: Tolerance) -> Difference:
-        per_element = max(1, self.found.compared // max(1, header.count))
-        found = self.found
-        if self.spread:
-            found.beyond = 0 if self.spread.is_close(tolerance) else found.differing
-            parts = 2 * per_element if self.complex else per_element
-            if found.differing:
-                found.measures += self.spread.measures(header.place(self.spread.where // parts))
-            if self.spread.signed_zeros:
-                found.metadata.append(f"{self.spread.signed_zeros} zeros differ in their sign")
-        if self.examples:
-            x, y = self.examples
-            found.first = f"{header.place(self.first // per_element)}: {_plain(x)} → {_plain(y)}"
-            if not self.spread:
-                found.measures.append(Measure("differing", found.differing, "elements"))
-        node = found.difference(path)
-        if not self.spread or not found.differing:
-            return node
-        return replace(node, distribution=self.spread.distribution())
-
-
-def _equal(np: Any, a: Any, b: Any) -> Any:
-    if a.dtype.kind in "fc":
-        with np.errstate(all="ignore"):
-            return (a == b) | (np.isnan(a) & np.isnan(b))
-    if a.dtype.kind in "mM":
-        return (a == b) | (np.isnat(a) & np.isnat(b))
-    return a == b
-
-
-def _whole_close(np: Any, a: Any, b: Any, tolerance: Tolerance) -> bool:
-    if a.dtype.kind not in "iu":
-        return False
-    x, y = a.astype(np.float64), b.astype(np.float64)
-    bound = np.maximum((tolerance.rtol or 0.0) * np.maximum(abs(x), abs(y)), tolerance.atol)
-    return bool((abs(x - y) <= bound).all())
-
-
-def _plain(value: Any) -> str:
-    return show(value.item() if value.dtype.kind in "fciub" else value)
 
 
 COMPARATOR = Comparator("arrays", _recognises, _compare)

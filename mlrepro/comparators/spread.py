@@ -7,40 +7,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlrepro.comparators.decades import Decades
+from mlrepro.comparators.formats import Format
+from mlrepro.comparators.kernel import CHUNK, Found, Kernel
+from mlrepro.comparators.moments import Moments
 from mlrepro.drift import Distribution, Measure, Tolerance
 
-_ULP_SAMPLE = 4096
-"""So many differing values of each chunk enter the median ULP."""
+_ULP_SAMPLE = 1024
+"""So many differing values of a chunk enter the median ULP."""
+
+_ULP_CHUNKS = 32
+"""Of so many chunks; where there are more, of every second, every fourth …"""
 
 _OUTLIER = 1000
 """The largest difference may be so many times the limit of the rms: in a billion values, one that
 moved by a tenth of the spread leaves the rms below 1e-6 and is still no rounding."""
 
-
-@dataclass
-class Moments:
-    """Count, mean and sum of squared deviations, merged chunk by chunk (Chan, Golub, LeVeque)."""
-
-    count: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
-    largest: float = 0.0
-
-    def add(self, x: Any) -> None:
-        """Take in a chunk of finite float64 values."""
-        if not len(x):
-            return
-        mean = float(x.mean())
-        delta, count = mean - self.mean, self.count + len(x)
-        self.squares += float(((x - mean) ** 2).sum()) + delta * delta * self.count * len(x) / count
-        self.mean += delta * len(x) / count
-        self.count = count
-        self.largest = max(self.largest, float(abs(x).max()))
-
-    def std(self, epsilon: float) -> float:
-        """Return the standard deviation; 0 where it overflows or is the rounding of a constant."""
-        std = math.sqrt(self.squares / self.count) if self.count else 0.0
-        return std if 8 * epsilon * self.largest < std < math.inf else 0.0
+_WIDE = ("float32", "float64")
 
 
 @dataclass
@@ -53,10 +35,13 @@ class Spread:
         Class limit of rms / std; the user's `rtol` replaces it.
     epsilon : float
         Distance of 1 to the next number of the stored type.
+    form : Format or None
+        Where the stream is one of stored integers: how they are read.
     """
 
     limit: float = 1e-6
     epsilon: float = 2.0**-52
+    form: Format | None = None
     count: int = 0
     differing: int = 0
     broken: int = 0
@@ -65,20 +50,107 @@ class Spread:
     where: int = -1
     squares: float = 0.0
     signed_zeros: int = 0
-    ulps: list[Any] = field(default_factory=list)
     a: Moments = field(default_factory=Moments)
     b: Moments = field(default_factory=Moments)
     decades: Decades = field(default_factory=Decades)
+    _ulps: list[Any] = field(default_factory=list)
+    _stride: int = 1
+    _chunks: int = 0
+    _kernels: dict[str, Kernel] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, form: Format) -> Spread:
+        """Return an empty one for a stored type."""
+        return cls(form.limit, form.epsilon, form)
+
+    def part(self) -> Spread:
+        """Return an empty one for a part of the same long stream, to be merged later."""
+        return Spread(
+            self.limit, self.epsilon, self.form, decades=Decades(kept=1 << 62), _stride=1 << 62
+        )
 
     def add(self, a: Any, b: Any) -> None:
-        """Take in two chunks of the same length, float64 or narrower; NaN equals NaN."""
+        """Take in two pieces of the same length; NaN equals NaN."""
         import numpy as np  # noqa: PLC0415  0.1 s: paid where arrays are compared
 
         with np.errstate(all="ignore"):
-            self._add(np, a, b)
-        self.count += len(a)
+            for start in range(0, len(a), CHUNK):
+                x, y = (np.ascontiguousarray(v[start : start + CHUNK]) for v in (a, b))
+                self._chunk(np, x, y)
+                self.count += len(x)
+                self._chunks += 1
 
-    def _add(self, np: Any, a: Any, b: Any) -> None:
+    def merge(self, other: Spread) -> None:
+        """Take in the next part of the stream."""
+        if other.differing and self.first < 0:
+            self.first = self.count + other.first
+        if (other.broken and not self.broken) or (other.largest > self.largest and not self.broken):
+            self.where = self.count + other.where
+        self.largest = max(self.largest, other.largest)
+        self.count += other.count
+        self.differing += other.differing
+        self.broken += other.broken
+        self.squares += other.squares
+        self.signed_zeros += other.signed_zeros
+        self.a.merge(other.a)
+        self.b.merge(other.b)
+        self.decades.merge(other.decades)
+        self._chunks += 1
+        if other._ulps and self._chunks % self._stride == 0:
+            self._keep_ulps(other._ulps[0])
+
+    def _chunk(self, np: Any, a: Any, b: Any) -> None:
+        x, y, bound = self._widened(np, a, b)
+        found = self._measured(np, x, y, bound)
+        if found is None:
+            x, y = self._exact(a), self._exact(b)
+            found = self._measured(np, x.astype(np.float64), y.astype(np.float64), math.inf)
+        if found is None:
+            self._odd(np, x, y)
+        else:
+            self._take(found)
+            if found.differing:
+                self._sample_ulps(np, x, y)
+
+    def _widened(self, np: Any, a: Any, b: Any) -> tuple[Any, Any, float]:
+        if self.form is None or self.form.exact is None:
+            return a, b, math.inf
+        if self.form.widen is None:
+            return self.form.exact(a), self.form.exact(b), math.inf
+        x, y = np.empty(len(a), np.float32), np.empty(len(b), np.float32)
+        self.form.widen(a, x)
+        self.form.widen(b, y)
+        return x, y, self.form.bound
+
+    def _exact(self, raw: Any) -> Any:
+        return self.form.exact(raw) if self.form is not None and self.form.exact else raw
+
+    def _measured(self, np: Any, x: Any, y: Any, bound: float) -> Found | None:
+        name = x.dtype.name
+        if name not in _WIDE:
+            return None
+        if name not in self._kernels:
+            self._kernels[name] = Kernel(np, name)
+        return self._kernels[name].measure(x, y, bound)
+
+    def _take(self, found: Found) -> None:
+        """Add what a kernel measured of finite numbers."""
+        self.signed_zeros += found.signed_zeros
+        self.a.merge(found.a)
+        self.b.merge(found.b)
+        if not found.differing:
+            return
+        if self.first < 0:
+            self.first = self.count + found.first
+        if found.largest > self.largest and not self.broken:
+            self.where = self.count + found.where
+        self.largest = max(self.largest, found.largest)
+        self.differing += found.differing
+        self.squares += found.squares
+        self.decades.add(found)
+
+    def _odd(self, np: Any, a: Any, b: Any) -> None:
+        """Take in a chunk with NaN, infinities or extremes, in many passes."""
         self.signed_zeros += int(((a == 0) & (b == 0) & (np.signbit(a) != np.signbit(b))).sum())
         unequal = np.flatnonzero(~((a == b) | (np.isnan(a) & np.isnan(b))))
         x, y = a.astype(np.float64), b.astype(np.float64)
@@ -90,7 +162,7 @@ class Spread:
             self.first = self.count + int(unequal[0])
         self.differing += len(unequal)
         self._measure(np, unequal, x[unequal], y[unequal])
-        self._sample_ulps(np, a[unequal[:_ULP_SAMPLE]], b[unequal[:_ULP_SAMPLE]])
+        self._sample_ulps(np, x, y)
 
     def _measure(self, np: Any, places: Any, x: Any, y: Any) -> None:
         both = np.isfinite(x) & np.isfinite(y)
@@ -105,18 +177,36 @@ class Spread:
                 self.where = self.count + int(places[both][top])
             self.largest = max(self.largest, float(distance[top]))
             self.squares += float((distance**2).sum())
-            self.decades.add(distance)
+            self.decades.add_distances(distance)
 
-    def _sample_ulps(self, np: Any, a: Any, b: Any) -> None:
-        gap = np.spacing(np.maximum(np.abs(a), np.abs(b)))
+    def _sample_ulps(self, np: Any, x: Any, y: Any) -> None:
+        if self._chunks % self._stride:
+            return
+        # The first of a chunk, so that looking for them costs nothing where all differ.
+        at = np.flatnonzero(x[: 2 * _ULP_SAMPLE] != y[: 2 * _ULP_SAMPLE])[:_ULP_SAMPLE]
+        if not len(at):
+            at = np.flatnonzero(x != y)[:_ULP_SAMPLE]
+        a, b = x[at].astype(np.float64), y[at].astype(np.float64)
+        _, exponent = np.frexp(np.maximum(np.abs(a), np.abs(b)))
+        smallest = self.form.smallest if self.form else 5e-324
+        gap = np.maximum(np.ldexp(self.epsilon, exponent - 1), smallest)
         ulps = np.abs(a - b) / gap
-        self.ulps.append(ulps[np.isfinite(ulps)].astype(np.float64))
+        self._keep_ulps(ulps[np.isfinite(ulps)])
+
+    def _keep_ulps(self, ulps: Any) -> None:
+        self._ulps.append(ulps)
+        if len(self._ulps) >= 2 * _ULP_CHUNKS:
+            self._ulps = self._ulps[::2]
+            self._stride *= 2
 
     @property
     def scale(self) -> float:
         """The smaller spread of the two; where it is 0, the largest magnitude."""
-        std = min(self.a.std(self.epsilon), self.b.std(self.epsilon))
-        return std or min(self.a.largest, self.b.largest)
+        return self._std or min(self.a.largest, self.b.largest)
+
+    @property
+    def _std(self) -> float:
+        return min(self.a.std(self.epsilon), self.b.std(self.epsilon))
 
     @property
     def ratio(self) -> float:
@@ -137,8 +227,7 @@ class Spread:
 
     def distribution(self) -> Distribution:
         """Return how large the differences are; where the scale is 0, in their own unit."""
-        std = min(self.a.std(self.epsilon), self.b.std(self.epsilon))
-        unit = "of the standard deviation" if std else "of the largest magnitude"
+        unit = "of the standard deviation" if self._std else "of the largest magnitude"
         return Distribution(
             unit if self.scale else "in the unit of the values",
             equal=self.count - self.differing,
@@ -150,7 +239,7 @@ class Spread:
         """Return what was measured; `where` is the place of the largest difference in words."""
         import numpy as np  # noqa: PLC0415  see add
 
-        ulps = np.concatenate(self.ulps) if self.ulps else np.zeros(0)
+        ulps = np.concatenate(self._ulps) if self._ulps else np.zeros(0)
         median = (
             [Measure("median of the differing", float(np.median(ulps)), "ULP")] if len(ulps) else []
         )
