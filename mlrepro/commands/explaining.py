@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
+from mlrepro.commands import explainstate, signatures, toggles, unrestorable
+from mlrepro.commands.explainstate import Journal
 from mlrepro.commands.refs import Target
 from mlrepro.commands.remaking import How
-from mlrepro.drift import Attribution, DriftReport
+from mlrepro.commands.toggles import Toggle
+from mlrepro.commands.trials import Context, Finding, Outcome, Trial, outcome
+from mlrepro.drift import Attribution, DriftReport, Tried, Verdict
+from mlrepro.errors import MlreproError, TrainingFailedError
 from mlrepro.stores.place import Place
+
+_ROOM = 1.5
+"""Seconds that a rebuild takes beside its training; a guess, until one was timed."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,10 @@ class Search:
     max_time: float | None = None
 
 
+class _OutOfTimeError(Exception):
+    """No further training may begin."""
+
+
 def explain(
     here: Place,
     target: Target,
@@ -34,7 +47,7 @@ def explain(
     *,
     notify: Callable[[str], None],
 ) -> Attribution | None:
-    """Say why a rebuild drifted, by further rebuilds; None where it did not.
+    """Say why a rebuild drifted, by further rebuilds; None where no number moved.
 
     Parameters
     ----------
@@ -48,5 +61,161 @@ def explain(
     search : Search
         How long to look.
     """
-    del here, target, how, report, attempt, search, notify
-    return None
+    if report.verdict <= Verdict.EQUIVALENT:
+        return None
+    brief = replace(how, brief=True, keep_room=False, gates=(), sign=False, probe_data=None)
+    ctx = Context(here, target, brief, report, notify)
+    known = signatures.of(ctx)
+    order = toggles.ordered([one.toggle for one in known])
+    walk = _Walk(ctx, attempt, explainstate.opened(here, target, how, report), search.max_time)
+    found, finished = None, True
+    try:
+        found = walk.through(order)
+    except _OutOfTimeError:
+        finished = False
+    missing = unrestorable.of(ctx)
+    return Attribution(
+        cause=found.cause if found else "unattributed",
+        sentence=_sentence(found, walk, missing, finished=finished),
+        tried=tuple(walk.tried),
+        signatures=tuple(one.sentence for one in known),
+        unrestored=() if found and found.cause != "unattributed" else missing,
+        finished=finished,
+    )
+
+
+def _sentence(found: Finding | None, walk: _Walk, missing: Iterable[str], *, finished: bool) -> str:
+    lacking = "; not restored: " + ", ".join(missing) if missing else ""
+    if found:
+        return found.sentence + (lacking if found.cause == "unattributed" else "")
+    if not finished:
+        return (
+            f"not finished: time ran out after {len(walk.tried)} of about {walk.total} trials,"
+            f" each of about {walk.expected:.0f} s; the same command goes on from there"
+        )
+    count = len(walk.tried) - 1
+    tried = (
+        "no factor could be changed here"
+        if count < 1
+        else (
+            f"none of {count} changes brought the recorded result back"
+            if count > 1
+            else "the one change that was possible did not bring the recorded result back"
+        )
+    )
+    return f"unattributed: the training repeats itself on this machine, and {tried}{lacking}"
+
+
+@dataclass
+class _Walk:
+    """The way through the toggles."""
+
+    ctx: Context
+    attempt: Callable[[How], DriftReport]
+    journal: Journal
+    limit: float | None
+    tried: list[Tried] = field(default_factory=list)
+    total: int = 0
+    began: float = field(default_factory=time.monotonic)
+    longest: float = 0.0
+
+    @property
+    def expected(self) -> float:
+        """Seconds that the next trial is likely to take."""
+        return self.longest or self.ctx.report.seconds + _ROOM
+
+    def through(self, order: list[Toggle]) -> Finding | None:
+        """Try one after the other; return what the first of them finds."""
+        about = {one.name: one.about(self.ctx) for one in order}
+        for toggle in order:
+            if not about.pop(toggle.name):
+                continue
+            found = self._steps(toggle, sum(about.values()))
+            if found is not None:
+                return found
+        return None
+
+    def _steps(self, toggle: Toggle, later: int) -> Finding | None:
+        """Let a toggle try what it will.
+
+        Parameters
+        ----------
+        later : int
+            How many trials those behind it are likely to need.
+        """
+        steps = toggle.steps(self.ctx)
+        started, own = len(self.tried), toggle.about(self.ctx)
+        try:
+            trial = next(steps)
+            while True:
+                here = max(own, len(self.tried) - started + 1)
+                self.total = started + here + later
+                trial = steps.send(self._outcome(trial))
+        except StopIteration as stop:
+            found: Finding | None = stop.value
+        if found and found.by:
+            self._mark(found)
+        return found
+
+    def _outcome(self, trial: Trial) -> Outcome:
+        known = self.journal.outcomes.get(trial.key)
+        if known is None:
+            self._expect_time()
+            self._tell(trial)
+            known = self._made(trial)
+        self.longest = max(self.longest, known.seconds)
+        note = known.note
+        self.tried.append(
+            Tried(trial.factor, trial.what, known.verdict, round(known.seconds, 3), note=note)
+        )
+        return known
+
+    def _made(self, trial: Trial) -> Outcome:
+        """Rebuild; what goes wrong there is an outcome, too."""
+        began = time.monotonic()
+        try:
+            found = outcome(self.attempt(trial.how))
+        except BrokenPipeError:
+            raise
+        except (MlreproError, OSError) as error:
+            taken = time.monotonic() - began
+            found = Outcome(None, seconds=taken, note=_why(error))
+            if isinstance(error, TrainingFailedError):  # it would fail again; a network may not
+                self.journal.add(trial.key, found)
+            return found
+        found = replace(found, seconds=time.monotonic() - began)
+        self.journal.add(trial.key, found)
+        return found
+
+    def _expect_time(self) -> None:
+        spent = time.monotonic() - self.began
+        if self.limit is not None and spent + self.expected > self.limit:
+            raise _OutOfTimeError
+
+    def _tell(self, trial: Trial) -> None:
+        number = len(self.tried) + 1
+        left = (self.total - number + 1) * self.expected
+        self.ctx.notify(
+            f"explain {number} of about {self.total}: {trial.factor}: {trial.what}"
+            f" (about {_lasting(left)} left)"
+        )
+
+    def _mark(self, found: Finding) -> None:
+        """Say of the trial that shows the cause that it does."""
+        for at, one in enumerate(self.tried):
+            if found.by and (one.factor, one.what) == (found.by.factor, found.by.what):
+                note = "; ".join(filter(None, (one.note, found.note)))
+                self.tried[at] = replace(one, restores=True, note=note)
+
+
+def _why(error: Exception) -> str:
+    """Say why a trial could not be made, in a line."""
+    hint = getattr(error, "hint", None) or ""
+    last = hint.strip().splitlines()[-1:] if isinstance(error, TrainingFailedError) else []
+    return ": ".join([str(error), *last])[:300]
+
+
+def _lasting(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
