@@ -115,15 +115,23 @@ def summary(record: Manifest, rebuilds: Sequence[Rebuild]) -> str:
 
     Several on one machine count once, by the newest.
     """
-    newest = {_machine(one.record.machine): one for one in rebuilds if one.counts}
+    kept = [one for one in rebuilds if one.counts]
+    newest = {_machine(one.record.machine): one for one in kept}
     if not newest:
         return ""
     counted = [*newest.values()]
+    # An older one on the same machine still speaks where it says the same.
+    agreeing = [
+        one
+        for one in kept
+        if one.record.verdict == newest[_machine(one.record.machine)].record.verdict
+    ]
     verdicts = Counter(_verdict(one, record) for one in sorted(counted, key=_badness))
     outcome = ", ".join(f"{number} {word}" for word, number in verdicts.items())
     outcome = outcome if len(counted) > 1 else outcome.removeprefix("1 ")
     largest = _largest(counted)
-    return f"{_where(newest, record)}: {outcome}{largest}{_signers(counted)}"
+    where = _machines(newest, record) + _people(agreeing)
+    return f"{where}: {outcome}{largest}{_signers(agreeing)}"
 
 
 def _machine(machine: Platform) -> tuple[object, ...]:
@@ -136,12 +144,16 @@ def _badness(one: Rebuild) -> Verdict:
     return Verdict[one.record.verdict.upper()]
 
 
-def _where(newest: dict[tuple[object, ...], Rebuild], record: Manifest) -> str:
-    people = {one.record.rebuilder.rpartition("<")[2].lower() for one in newest.values()}
-    if list(newest) == [_machine(record.platform)]:
+def _machines(newest: Iterable[tuple[object, ...]], record: Manifest) -> str:
+    machines = [*newest]
+    if machines == [_machine(record.platform)]:
         return "on the machine that recorded it"
-    machines = f"on {len(newest)} machine{'s' * (len(newest) != 1)}"
-    return f"{machines} by {len(people)} people" if len(people) > 1 else machines
+    return f"on {len(machines)} machine{'s' * (len(machines) != 1)}"
+
+
+def _people(agreeing: Iterable[Rebuild]) -> str:
+    people = {one.record.rebuilder.rpartition("<")[2].lower() for one in agreeing}
+    return f" by {len(people)} people" if len(people) > 1 else ""
 
 
 def _verdict(one: Rebuild, record: Manifest) -> str:
@@ -190,8 +202,8 @@ def _importance(part: Rebuilt) -> bool:
     return part.role is not Role.WEIGHTS
 
 
-def _signers(counted: Sequence[Rebuild]) -> str:
-    signatures = [one.signature for one in counted if one.signature]
+def _signers(agreeing: Iterable[Rebuild]) -> str:
+    signatures = [one.signature for one in agreeing if one.signature]
     good = [one for one in signatures if one.good]
     names = sorted({one.signer or one.key for one in good} - {""})
     shown = f" by {', '.join(names[:3])}{' …' if len(names) > 3 else ''}" if names else ""

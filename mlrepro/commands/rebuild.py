@@ -87,6 +87,7 @@ def rebuild(
         target = refs.resolve(here, ref, start=start, notify=notify)
         trust.require(here, target.manifest, confirm)
         how = how or How()
+        attesting.check_signing(here, how)
         if how.probe_data is None:  # which may have metrics of its own
             gates.expect(here, target.manifest, how.gates)
         report = _rebuilt_at_last(here, target, how, notify)
