@@ -2,8 +2,8 @@
 
     python benchmarks/comparing_trees.py [--trees 1000 10000] [--rows 2000]
 
-A real training of 40 features and 31 leaves a tree, whose trees are repeated to the count asked for;
-in the copy every leaf moved by 1e-9 of itself (XGBoost: to the next float32).
+A real training of 40 features and 31 leaves a tree, whose trees are repeated to the count that
+is asked for; in the copy every leaf moved by 1e-9 of itself (XGBoost: to the next float32).
 Each comparison is a process of its own, models in page cache: what it prints is the time of
 `compare` alone (both files parsed, measured, judged) and the peak resident memory of the process.
 """
@@ -24,11 +24,11 @@ from pathlib import Path
 import numpy
 from mlrepro.comparators import compare
 from mlrepro.drift import Tolerance
-start = time.perf_counter()
+start, begun = time.perf_counter(), time.process_time()
 found = compare(Path(sys.argv[1]), Path(sys.argv[2]), name=sys.argv[3], tolerance=Tolerance())
-took = time.perf_counter() - start
+took, cpu = time.perf_counter() - start, time.process_time() - begun
 peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024
-print(f"{took:.2f} s | {peak} MiB | {found.comparator}, {found.verdict}: {found.summary}")
+print(f"{took:.2f} s | {cpu:.2f} s | {peak} MiB | {found.comparator}, {found.verdict}: {found.summary}")
 """
 _NUMBER = re.compile(r"[-+]?\d[-+.e\d]*")
 _TRAINED = 250
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--trees", type=int, nargs="+", default=[1_000, 10_000])
     parser.add_argument("--rows", type=int, default=2_000)
     options = parser.parse_args()
-    print("model | size of each | compare | peak memory | found")
+    print("model | size of each | compare | its CPU | peak memory | found")
     for trees in options.trees:
         with tempfile.TemporaryDirectory(prefix="comparing-trees-") as folder:
             for kind, write in (("LightGBM text", lightgbm), ("XGBoost JSON", xgboost)):

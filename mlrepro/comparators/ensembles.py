@@ -20,6 +20,7 @@ import math
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mlrepro.drift import Difference, Measure, Tolerance, Verdict
@@ -141,38 +142,50 @@ class Pair:
     y: Array
     at: Array  # position of each value of `x` in `a.values`
     trees: Array
+    tolerance: Tolerance = field(default_factory=Tolerance)
 
     @classmethod
-    def of(cls, a: Field, b: Field, same: Array) -> Pair:
+    def of(cls, a: Field, b: Field, same: Array, tolerance: Tolerance) -> Pair:
         """Pair the trees marked in `same`; of lists of the whole model, as far as both go."""
         import numpy as np  # noqa: PLC0415  as above
 
         if a.starts is None:
             both = min(a.values.size, b.values.size)
             at = np.arange(both)
-            return cls(a, b, a.values[:both], b.values[:both], at, np.full(both, -1))
+            return cls(a, b, a.values[:both], b.values[:both], at, np.full(both, -1), tolerance)
         same = same & (a.lengths(len(same)) == b.lengths(len(same)))
         keep = [_mask(f, same) for f in (a, b)]
         trees = np.repeat(np.flatnonzero(same), a.lengths(len(same))[same])
         at = np.flatnonzero(keep[0])
-        return cls(a, b, a.values[keep[0]], b.values[keep[1]], at, trees)
+        return cls(a, b, a.values[keep[0]], b.values[keep[1]], at, trees, tolerance)
 
+    @cached_property
     def moved(self) -> Array:
         """Return where the values differ; NaN equals NaN and −0.0 equals 0.0."""
         both_nan = (self.x != self.x) & (self.y != self.y)
         moved: Array = (self.x != self.y) & ~both_nan
         return moved
 
+    @cached_property
+    def beyond(self) -> Array:
+        """Return where the values differ by more than they may."""
+        within = self.distances <= self.limits()  # false where either is NaN
+        beyond: Array = self.moved & ~(within & self.finite())
+        return beyond
+
+    @cached_property
     def distances(self) -> Array:
         """Return how far the values are apart."""
         import numpy as np  # noqa: PLC0415  as above
 
-        return np.abs(self.x.astype(np.float64) - self.y.astype(np.float64))
+        apart: Array = np.abs(self.x.astype(np.float64) - self.y.astype(np.float64))
+        return apart
 
-    def limits(self, tolerance: Tolerance) -> Any:
+    def limits(self) -> Any:
         """Return how far each value may move, by the field's rule."""
         import numpy as np  # noqa: PLC0415  as above
 
+        tolerance = self.tolerance
         if self.x.dtype.kind == "i":
             return 0.0  # counts of rows: one row more is another partition
         larger = np.maximum(np.abs(self.x), np.abs(self.y)).astype(np.float64)
@@ -181,17 +194,18 @@ class Pair:
             return np.maximum(rtol * larger, tolerance.atol)
         # The default of `atol` is meant for scalars near 0; leaves may all be that small.
         atol = 0.0 if tolerance.atol == Tolerance().atol else tolerance.atol
-        limit = max(rtol * self.spread(), atol)
+        limit = max(rtol * self.spread, atol)
         if self.a.rule is Rule.SPREAD:
             return limit
         printed = 1e-5 if tolerance.rtol is None else tolerance.rtol  # `%g`: six digits
         return np.maximum(printed * larger, limit)
 
+    @cached_property
     def spread(self) -> float:
         """Return the smaller spread of both sides, so that neither order is more lenient."""
         return min(_spread(self.a.values), _spread(self.b.values))
 
-    def parts(self, tolerance: Tolerance) -> Iterator[Part]:
+    def parts(self) -> Iterator[Part]:
         """Yield what is to be said of this field, if any value moved."""
         if self.a.rule in (Rule.STRUCTURE, Rule.NOTE):
             return
@@ -199,10 +213,9 @@ class Pair:
             first = f"{self.a.name}: {self.a.values.size} → {self.b.values.size} values"
             yield Part(Difference(self.a.name, Verdict.DRIFTED, first=first, compared=1))
             return
-        moved = self.moved()
+        moved = self.moved
         if moved.any():
-            within = self.distances() <= self.limits(tolerance)  # false where either is NaN
-            beyond = moved & ~(within & self.finite())
+            beyond = self.beyond
             verdict = Verdict.DRIFTED if beyond.any() else Verdict.CLOSE
             at = int((beyond if beyond.any() else moved).argmax())
             tree, first = self.shown(at)
@@ -231,14 +244,14 @@ class Pair:
     def headline(self) -> Iterator[Measure]:
         """Yield what the model's own line shows: leaves and thresholds, also where none moved."""
         if self.a.name in _HEADLINES and self.x.size:
-            yield from self.measured(self.moved())
+            yield from self.measured(self.moved)
 
     def measured(self, moved: Array) -> Iterator[Measure]:
         """Yield the distances; values that are not finite are counted apart."""
         import numpy as np  # noqa: PLC0415  as above
 
         name = f"{self.a.name}s" if self.a.name in _HEADLINES else self.a.name
-        distance = np.where(moved, self.distances(), 0.0)
+        distance = np.where(moved, self.distances, 0.0)
         odd = moved & ~self.finite()
         if odd.any():
             where = self.a.place(int(self.at[int(odd.argmax())]))[1]
@@ -260,7 +273,7 @@ class Pair:
         import numpy as np  # noqa: PLC0415  as above
 
         if self.a.rule is Rule.SPREAD:
-            return self.spread() or 1.0, "std"
+            return self.spread or 1.0, "std"
         larger = np.maximum(np.abs(self.x), np.abs(self.y)).astype(np.float64)
         return np.where(larger == 0, 1.0, larger), "value"
 
@@ -268,7 +281,7 @@ class Pair:
         """Yield what means nothing: differing notes, and zeros of another sign."""
         import numpy as np  # noqa: PLC0415  as above
 
-        moved = self.moved()
+        moved = self.moved
         if self.a.rule is Rule.NOTE and moved.any():
             first = self.shown(int(moved.argmax()))[1]
             yield f"{self.a.name}: {int(moved.sum())} values differ, the first at {first}"

@@ -7,9 +7,11 @@ say they are, their structure, and then, tree by tree of equal structure, their 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlrepro.comparators.ensembles import Ensemble, Field, Pair, Part, Rule
+from mlrepro.comparators.treewise import Treewise
 from mlrepro.drift import Difference, Measure, Tolerance, Verdict
 
 if TYPE_CHECKING:
@@ -28,30 +30,38 @@ def measure(recorded: Ensemble, rebuilt: Ensemble, tolerance: Tolerance) -> Diff
             Measure("trees", recorded.trees),
             Measure("trees that differ in structure", len(same) - int(same.sum())),
         ]
+        treewise = Treewise(same)
         compared = len(recorded.facts) + len(same)
         for a, b in _both(recorded, rebuilt):  # one at a time: a pair holds copies
-            pair = Pair.of(a, b, same)
+            pair = Pair.of(a, b, same, tolerance)
             compared += pair.x.size
-            parts += pair.parts(tolerance)
+            parts += pair.parts()
             notes += pair.notes()
             measures += pair.headline()
-    return _whole(parts, tuple(notes), tuple(measures), compared, _summary(recorded, rebuilt, same))
+            treewise.take(pair)
+        fields = _by_tree(recorded, rebuilt)
+        parts += treewise.parts(lambda tree: _first_in_tree(fields, tree))
+    return _whole(
+        parts,
+        Difference(
+            "",
+            Verdict.EQUIVALENT,
+            _summary(recorded, rebuilt, same),
+            tuple(measures),
+            metadata=tuple(notes),
+            compared=compared,
+            distribution=treewise.distribution,
+        ),
+    )
 
 
-def _whole(
-    parts: list[Part],
-    notes: tuple[str, ...],
-    measures: tuple[Measure, ...],
-    compared: int,
-    summary: str,
-) -> Difference:
+def _whole(parts: list[Part], found: Difference) -> Difference:
+    """Return the node of the model, with the verdict of its worst part and what comes first."""
     verdict = max((p.difference.verdict for p in parts), default=Verdict.EQUIVALENT)
     worst = [p for p in parts if p.difference.verdict is verdict]
     first = min(worst, key=lambda p: p.tree).difference.first if worst else ""
     children = tuple(p.difference for p in parts)
-    return Difference(
-        "", verdict, summary, measures, first, notes, children=children, compared=compared
-    )
+    return replace(found, verdict=verdict, first=first, children=children)
 
 
 def _summary(recorded: Ensemble, rebuilt: Ensemble, same: Array) -> str:
@@ -103,20 +113,24 @@ def _both(recorded: Ensemble, rebuilt: Ensemble) -> list[tuple[Field, Field]]:
     return list(zip(recorded.fields, rebuilt.fields, strict=True))
 
 
+def _by_tree(recorded: Ensemble, rebuilt: Ensemble) -> list[tuple[Field, Field]]:
+    return [pair for pair in _both(recorded, rebuilt) if pair[0].starts is not None]
+
+
 def _structure(recorded: Ensemble, rebuilt: Ensemble) -> tuple[Array, list[Part]]:
     """Return which of the common trees have the same structure, and what is to be said of it."""
     import numpy as np  # noqa: PLC0415  as above
 
     common = min(recorded.trees, rebuilt.trees)
     same = np.ones(common, dtype=bool)
-    fields = [pair for pair in _both(recorded, rebuilt) if pair[0].starts is not None]
+    fields = _by_tree(recorded, rebuilt)
     for a, b in fields:
         if a.rule is not Rule.NOTE:
             same &= a.lengths(common) == b.lengths(common)
     alike = same.copy()
     for a, b in fields:
         if a.rule is Rule.STRUCTURE:
-            pair = Pair.of(a, b, alike)
+            pair = Pair.of(a, b, alike, Tolerance())
             same[pair.trees[pair.x != pair.y]] = False
     return same, [*_tree_counts(recorded, rebuilt), *_other_trees(fields, same)]
 

@@ -148,6 +148,43 @@ def test_a_leaf_is_judged_by_the_spread_of_the_leaves(text, measure, tmp_path, f
     assert largest.where == "tree 1, leaf 2"
 
 
+def test_the_trees_that_differ_are_listed_and_the_leaves_counted_by_decades(
+    text, measure, tmp_path
+):
+    (tmp_path / "model").write_text(text)
+    leaves = next(f for f in read(tmp_path / "model").fields if f.name == "leaf value")
+    std = float(np.std(leaves.values))
+    moved = _edit(text, "leaf_value", 1, 2, lambda v: v + 2e-8 * std)
+    moved = _edit(moved, "leaf_value", 3, 0, lambda v: v + 3e-3 * std)
+    moved = _edit(moved, "split_feature", 4, 1, lambda _: 3)
+
+    found = measure(text, moved)
+
+    assert found.distribution.decades == {-8: 1, -3: 1}
+    assert found.distribution.equal == 25 - 2  # tree 4 is another tree: its leaves are no pair
+    node = next(child for child in found.children if child.path == "tree by tree")
+    assert node.summary == "3 of 6 trees differ, the first is tree 1"
+    assert [(c.path, c.verdict, c.summary) for c in node.children] == [
+        ("tree 1", Verdict.CLOSE, "same structure, other leaves"),
+        ("tree 3", Verdict.DRIFTED, "same structure, other leaves"),
+        ("tree 4", Verdict.DRIFTED, "other structure"),
+    ]
+    assert [c.first.partition(":")[0] for c in node.children] == [
+        "leaf 2, leaf value", "leaf 0, leaf value", "split 1, feature",
+    ]  # fmt: skip
+    assert found.first.startswith("tree 3, leaf 0, leaf value: ")
+
+
+def test_of_many_trees_that_differ_the_first_fifty_are_listed(train, measure):
+    bagged = {"bagging_fraction": 0.5, "bagging_freq": 1, "rounds": 60}
+
+    node = measure(train(**bagged), train(seed=2, **bagged)).children[-1]
+
+    assert node.path == "tree by tree"
+    assert "; 50 are listed" in node.summary
+    assert len(node.children) == 50
+
+
 def test_the_tolerance_of_the_user_widens_and_narrows(text, measure):
     moved = _edit(text, "leaf_value", 1, 2, lambda v: v + 1e-4)
 
