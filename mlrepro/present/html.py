@@ -9,7 +9,7 @@ from importlib import resources
 
 from mlrepro.commands.diff import DiffReport
 from mlrepro.drift import Change, DriftReport
-from mlrepro.present import htmlartifacts, htmlevidence, wording
+from mlrepro.present import htmlartifacts, htmlevidence, htmlmetrics, htmlnoise, wording
 from mlrepro.present.htmlparts import (
     SYMBOLS,
     Html,
@@ -83,22 +83,26 @@ def page(report: DriftReport | DiffReport) -> str:
 
 def _drift(size: Size, report: DriftReport) -> str:
     found = report.attribution
-    moved = htmlevidence.moved_of(report.artifacts)
+    moved = htmlmetrics.moved_of(report.artifacts)
     before = [
         _changes(size, name, getattr(report, name), ("recorded", "in this rebuild"))
         for name in ("code", "environment", "inputs")
     ]
     sections = (
         _Section("files", "What was compared", htmlartifacts.overview(size, report.artifacts)),
-        _Section("why", "Why", htmlevidence.why(size, found) if found else Html("")),
+        _Section(
+            "why",
+            "What was tried to explain it",
+            htmlevidence.why(size, found) if found else Html(""),
+        ),
         _Section(
             "metrics",
             "Metrics",
-            htmlevidence.metrics(size, moved, report.predictions, report.gates),
+            htmlmetrics.metrics(size, moved, report.predictions, report.gates),
         ),
-        _Section("predictions", "Predictions", htmlevidence.predictions(size, report.predictions)),
+        _Section("predictions", "Predictions", htmlmetrics.predictions(size, report.predictions)),
         _Section("histories", "Histories", htmlevidence.histories(size, report.histories)),
-        _Section("noise", "Noise floor and seeds", htmlevidence.noise(size, report, moved)),
+        _Section("noise", "Noise floor and seeds", htmlnoise.noise(size, report, moved)),
         _Section("details", "Where it differs", htmlartifacts.details(size, report.artifacts)),
         _Section("before", "Unequal before the training", joined(before)),
         _Section(
@@ -139,9 +143,9 @@ def _drift_head(size: Size, report: DriftReport) -> _Head:
 
 def _diff(size: Size, report: DiffReport) -> str:
     heads = (report.a, report.b)
-    moved, others = htmlevidence.moved_in(report.metrics)
+    moved, others = htmlmetrics.moved_in(report.metrics)
     metrics = [
-        htmlevidence.metrics(size, moved, (), ()),
+        htmlmetrics.metrics(size, moved, (), ()),
         _changes(size, "metrics", others, heads),
     ]
     sections = (

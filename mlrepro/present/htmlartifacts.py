@@ -17,14 +17,14 @@ from mlrepro.present.htmlparts import (
     number,
     tagged,
 )
-from mlrepro.verdicts import Verdict
+from mlrepro.verdicts import Measure, Verdict
 
 _DEEP = 3
 """So many levels of parts are shown."""
-_STRIP = 3
+_STRIP = 8
 """From so many parts on, a strip shows them at a glance."""
-_COLUMNS = 24
-"""So many columns a histogram has at most."""
+_COLUMNS = (7, 24)
+"""So many columns a histogram has at least and at most."""
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -77,29 +77,36 @@ def _found(size: Size, found: Difference) -> Html:
     return Html(f"{kind}{size.text(found.summary)}")
 
 
-def _node(size: Size, found: Difference, depth: int = 0) -> Html:
+def _node(size: Size, found: Difference) -> Html:
     """Return all that is known of a node: in words, as plots, as tables, then its parts."""
     first = f"<p class='first'><b>First difference</b> {size.text(found.first)}</p>"
     return joined(
         [
             tagged("p", _found(size, found)),
             Html(first if found.first else ""),
+            _below(size, found, 0),
+        ]
+    )
+
+
+def _below(size: Size, found: Difference, depth: int) -> Html:
+    return joined(
+        [
             distribution(size, found.distribution) if found.distribution else Html(""),
             size.table(
                 "Measured",
                 ("measure", "value", "largest at"),
-                [
-                    (one.name, f"{number(one.value, 3)} {one.unit}".strip(), one.where)
-                    for one in found.measures
-                ],
+                [(one.name, _value(one), one.where) for one in found.measures],
                 numeric=(1,),
             ),
-            _parts(size, found.children, depth),
-            folded(
-                "Set aside, because it means nothing for the result", size.items(found.metadata)
-            ),
+            _parts(size, found, depth),
+            folded("Set aside: it means nothing for the result", size.items(found.metadata)),
         ]
     )
+
+
+def _value(measure: Measure) -> str:
+    return f"{number(measure.value, 3)} {measure.unit}".strip()
 
 
 def distribution(size: Size, found: Distribution) -> Html:
@@ -116,7 +123,7 @@ def distribution(size: Size, found: Distribution) -> Html:
     numbers = size.table(
         "Numbers by the size of their difference",
         (f"at least … {found.unit}".strip(), "numbers"),
-        [(name, f"{count:,}") for name, count in columns],
+        [(name, f"{count:,}") for name, count in columns if count],
         numeric=(1,),
     )
     drawing = plots.bars(f"{title}: {_span(columns)}", columns)
@@ -133,7 +140,9 @@ def _columns(found: Distribution) -> list[tuple[str, int]]:
     if not counts:
         return []
     low, high = min(counts), max(counts)
-    wide = -(-(high - low + 1) // _COLUMNS)
+    spare = max(_COLUMNS[0] - (high - low + 1), 0)  # a lone column says nothing of where it stands
+    low, high = low - spare // 2, high + spare - spare // 2
+    wide = -(-(high - low + 1) // _COLUMNS[1])
     sums = dict.fromkeys(range((high - low) // wide + 1), 0)
     for exponent, count in counts.items():
         sums[(exponent - low) // wide] += count
@@ -144,40 +153,46 @@ def _span(columns: Sequence[tuple[str, int]]) -> str:
     if not columns:
         return "none"
     name, _ = max(columns, key=lambda column: column[1])
-    return f"from {columns[0][0]} to {columns[-1][0]}, most of them at {name}"
+    there = [name for name, count in columns if count]
+    return f"from {there[0]} to {there[-1]}, most of them at {name}"
 
 
-def _parts(size: Size, children: Sequence[Difference], depth: int) -> Html:
+def _parts(size: Size, found: Difference, depth: int) -> Html:
     """Return the parts: all of them as a strip, the worst by name, what is below them folded."""
-    unequal = [one for one in children if one.verdict is not Verdict.IDENTICAL]
+    runs = found.runs or [(1, one.verdict) for one in found.children]
+    total = sum(count for count, _ in runs)
+    unequal = [one for one in found.children if one.verdict is not Verdict.IDENTICAL]
     worst = sorted(unequal, key=lambda one: -one.verdict)
-    verdicts = [one.verdict for one in children]
-    several = len(children) >= _STRIP
-    strip = (
-        _strip(f"{len(children):,} parts in their order", verdicts, size) if several else Html("")
-    )
     table = size.table(
         "Parts that differ, the worst first",
         ("part", "verdict", "what was found"),
-        [(one.path, badge(one.verdict), _told(size, one)) for one in worst],
+        [(one.path, badge(one.verdict), _told(size, one, depth + 1)) for one in worst[: size.rows]],
+        left_out=len(worst) - size.rows,
     )
-    below = [
-        folded(Html(f"{size.code(one.path)} {badge(one.verdict)}"), _node(size, one, depth + 1))
-        for one in worst[: size.plots]
-        if depth + 1 < _DEEP and (one.children or one.distribution or one.metadata or one.measures)
-    ]
-    return joined([strip, table, *below])
+    several = total >= _STRIP
+    return joined([_strip(size, runs, f"{total:,} parts in order") if several else Html(""), table])
 
 
-def _told(size: Size, one: Difference) -> Html:
+def _told(size: Size, one: Difference, depth: int) -> Html:
+    """Return a part in words, and what else is known of it folded."""
     said = one.summary
     if one.first and one.summary not in one.first:
         said = f"{said}; first: {one.first}" if said else one.first
-    return size.text(said or one.first)
+    below = Html("")
+    if depth < _DEEP and (one.children or one.runs or one.distribution or one.metadata):
+        below = folded("More", _below(size, one, depth))
+    elif one.measures:
+        below = Html(f"<br><small>{size.text(_in_words(one.measures))}</small>")
+    return Html(f"{size.text(said or one.first)}{below}")
 
 
-def _strip(title: str, verdicts: Sequence[Verdict], size: Size) -> Html:
-    drawing = plots.strip(title, verdicts, points=size.points)
-    return Html(
-        f"<figure>{drawing}<figcaption>{escaped(title)}{plots.legend(verdicts)}</figcaption></figure>"
+def _in_words(measures: Sequence[Measure]) -> str:
+    return "; ".join(
+        f"{one.name}: {_value(one)}" + (f" at {one.where}" if one.where else "") for one in measures
     )
+
+
+def _strip(size: Size, runs: Sequence[tuple[int, Verdict]], title: str) -> Html:
+    legend = plots.legend(runs)
+    drawing = plots.strip(title, runs, points=size.points)
+    return Html(f"<figure>{drawing}<figcaption>{escaped(title)}{legend}</figcaption></figure>")

@@ -30,6 +30,7 @@ _UNFIT = re.compile(
     "\ud800-\udfff]"
 )
 _MINUS = "\N{MINUS SIGN}"
+_EXPONENT = re.compile(r"e\+?(-?)0*(?=\d)")
 
 
 class Html(str):
@@ -87,6 +88,7 @@ class Size:
         rows: Sequence[Sequence[str]],
         *,
         numeric: Collection[int] = (),
+        left_out: int = 0,
     ) -> Html:
         """Return a table whose first column names its rows; nothing where there are no rows.
 
@@ -103,6 +105,8 @@ class Size:
             Text, or HTML.
         numeric : collection of int
             Columns of numbers, set flush right.
+        left_out : int
+            How many rows were left out already.
         """
         if not rows:
             return Html("")
@@ -112,7 +116,7 @@ class Size:
             for name, kind in zip(heads, kinds, strict=True)
         )
         body = "".join(self._row(heads, row, kinds) for row in rows[: self.rows])
-        left_out = len(rows) - self.rows
+        left_out = max(left_out, len(rows) - self.rows)
         foot = f"<p class='more'>{more(left_out)}</p>" if left_out > 0 else ""
         return Html(
             f"<table role='table'><caption>{escaped(caption)}</caption>"
@@ -183,7 +187,7 @@ def number(value: float, digits: int = 6) -> str:
     """Return a number for people; a word where it is none."""
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else f"{_MINUS if value < 0 else ''}∞"
-    return f"{value:.{digits}g}".replace("-", _MINUS)
+    return _EXPONENT.sub(r"e\1", f"{value:.{digits}g}").replace("-", _MINUS)
 
 
 def signed(value: float) -> str:
