@@ -13,6 +13,8 @@ _MOST_KINDS = 200
 _LONGEST = 200
 _UNKNOWN = "bytes"
 """The comparator of what no other knows: it cannot say how far two files are apart."""
+_MISLEADING = "ULP"
+"""A unit that says little near zero (design, §8), and so no part of a floor."""
 
 
 def of(path: str, differences: Sequence[Difference]) -> Repeated:
@@ -36,7 +38,7 @@ def holds(floor: Repeated, difference: Difference) -> bool:
     if floor.verdict <= Verdict.EQUIVALENT or difference.verdict is not Verdict.DRIFTED:
         return False
     seen = {measure.name: abs(measure.value) for measure in floor.measures}
-    measured = list(_measures(difference))
+    measured = [m for m in _measures(difference) if m.unit != _MISLEADING]
     return (
         _is_measurable(difference)
         and any(m.value for m in measured)
@@ -46,11 +48,12 @@ def holds(floor: Repeated, difference: Difference) -> bool:
 
 
 def excess(floor: Repeated, difference: Difference) -> float | None:
-    """Return how many times the floor the drift is, by its first measure; None where unknown."""
+    """Return how many times the floor the drift is, by its worst measure; None where unknown."""
     seen = {measure.name: abs(measure.value) for measure in floor.measures}
     if floor.verdict <= Verdict.EQUIVALENT:
         return None
-    ratios = (abs(m.value) / seen[m.name] for m in difference.measures if seen.get(m.name))
+    measured = (m for m in difference.measures if m.unit != _MISLEADING and seen.get(m.name))
+    ratios = (abs(m.value) / seen[m.name] for m in measured)
     return max(ratios, default=None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform as interpreter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
@@ -67,14 +67,12 @@ def known(here: Place, record: Manifest) -> Noise | None:
     writer measured are shown, and turn no verdict.
     """
     found = _notes(here, record)
-    repeats = _best(one for one in found if one.noise.repeats)
-    seeds = _best(one for one in found if one.noise.ensemble)
-    if repeats is None and seeds is None:
-        return None
-    if repeats is None:
-        return seeds.noise if seeds else None
-    ensemble = seeds.noise.ensemble if seeds else None
-    return replace(repeats.noise, ensemble=repeats.noise.ensemble or ensemble)
+    repeats = _best(found, lambda noise: noise.repeats)
+    seeds = _best(found, _seeds)
+    if repeats is None or seeds is None:
+        one = repeats or seeds
+        return one.noise if one else None
+    return replace(repeats.noise, ensemble=seeds.noise.ensemble)
 
 
 def keep(here: Place, record: Manifest, noise: Noise, *, environment: str) -> Noise:
@@ -177,14 +175,19 @@ def _is_finite(value: float) -> bool:
     return math.isfinite(value)
 
 
-def _best(notes: Iterable[Measured]) -> Measured | None:
-    """Return the note that tells most: of such a machine, trusted, of this very one, the newest."""
+def _best(notes: Iterable[Measured], size: Callable[[Noise], int]) -> Measured | None:
+    """Return the note that tells most: of such a machine, trusted, this very one, large, new."""
     host = machine.platform().host
-    return max(
-        notes,
-        key=lambda one: (one.noise.here, one.noise.trusted, one.platform.host == host, one.when),
-        default=None,
-    )
+
+    def worth(one: Measured) -> tuple[bool, bool, bool, int, str]:
+        found = one.noise
+        return found.here, found.trusted, one.platform.host == host, size(found), one.when
+
+    return max((one for one in notes if size(one.noise)), key=worth, default=None)
+
+
+def _seeds(noise: Noise) -> int:
+    return len(noise.ensemble.seeds) if noise.ensemble else 0
 
 
 def bounded(measures: Iterable[Measure]) -> tuple[Measure, ...]:

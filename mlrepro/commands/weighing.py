@@ -24,6 +24,8 @@ from mlrepro.manifest import Manifest, Role
 
 _SAME = 1e-9
 """Predictions that are no further apart, rms / std, are those of the same model (design, §8)."""
+_NEAR = 3.0
+"""A drift so many times as large as the largest of few repeats may be one of more repeats."""
 _MOST = 4
 """So many metrics of an ensemble are spoken of; the table has all."""
 
@@ -125,15 +127,26 @@ def _of_floor(one: ArtifactDrift, noise: Noise | None) -> Iterator[str]:
         yield f"{one.path} is identical to itself {on}, so this drift has a cause"
     elif one.difference.verdict is Verdict.CLOSE:
         yield f"{one.path}: the drift is inside the noise floor of {noise.repeats} repeats"
-    elif not noise.trusted and floors.holds(floor, one.difference):
+    elif not floors.holds(floor, one.difference):
+        yield f"{one.path}: {_outside(floor, one, noise.repeats)}"
+    elif noise.trusted:
+        yield (
+            f"{one.path}: the drift is inside the noise floor of {noise.repeats} repeats, but the"
+            " tolerance that was given decides"
+        )
+    else:
         yield (
             f"{one.path}: the drift is inside a noise floor that neither this clone nor the run's"
             " author measured, which turns no verdict; `mlrepro calibrate` measures your own"
         )
-    else:
-        times = floors.excess(floor, one.difference)
-        said = f"{times:.3g} times" if times and times > 1 else "another kind than"
-        yield f"{one.path}: the drift is {said} the noise floor of {noise.repeats} repeats"
+
+
+def _outside(floor: Repeated, one: ArtifactDrift, repeats: int) -> str:
+    times = floors.excess(floor, one.difference)
+    if times is None or times <= 1:
+        return f"the drift is of another kind than the noise of {repeats} repeats"
+    more = "; more repeats would tell whether it belongs to it" if times < _NEAR else ""
+    return f"the drift is {times:.3g} times the noise floor of {repeats} repeats{more}"
 
 
 def _by_model(predictions: Sequence[Predicted]) -> Iterator[tuple[str, list[Predicted]]]:

@@ -32,7 +32,8 @@ def write(console: Console, noise: Noise) -> None:
     if noise.machine:
         console.print(_text(f"machine: {noise.machine}"))
     if noise.repeats:
-        console.print(_text(f"noise floor of {noise.repeats} repeats: {_same(noise)}"))
+        said = _same(noise).partition(": ")[0]
+        console.print(_text(f"noise floor of {noise.repeats} repeats: {said}"))
         for one in noise.artifacts:
             _repeated(console, one)
         _recorded(console, noise)
@@ -63,7 +64,7 @@ def _same(noise: Noise) -> str:
     if worst <= Verdict.EQUIVALENT:
         return "other bytes, but no number differs"
     moved = [one for one in noise.artifacts if one.verdict > Verdict.EQUIVALENT]
-    told = (f"{one.path} {_measure(m)}" for one in moved for m in _telling(one.measures)[:1])
+    told = (f"{one.path} by {_measure(m)}" for one in moved for m in _telling(one.measures)[:1])
     return f"they differ: {', '.join(told) or ', '.join(one.path for one in moved)}"
 
 
@@ -82,7 +83,7 @@ def _telling(measures: Sequence[Measure]) -> list[Measure]:
 
 def _measure(measure: Measure) -> str:
     unit = f" {measure.unit}" if measure.unit else ""
-    return f"{measure.name}: {measure.value:.3g}{unit}"
+    return f"{measure.name} {measure.value:.3g}{unit}"
 
 
 def _recorded(console: Console, noise: Noise) -> None:
@@ -171,11 +172,13 @@ def _gate(console: Console, gate: Gate) -> None:
 
 def _line(console: Console, indent: int, title: str, said: str, style: str = "") -> None:
     """Print a line that keeps its indent where it is wrapped."""
-    grid = Table.grid()
-    grid.add_row(_text(title), _text(said, style=style)) if len(title) <= _NARROW // 8 else (
-        grid.add_row(Text.assemble(_text(title), _text(said, style=style)))
-    )
-    console.print(Padding(grid, (0, 0, 0, indent)))
+    if title and len(title) <= _NARROW // 8:
+        shown = Table.grid()
+        shown.add_row(_text(title), _text(said, style=style))
+        console.print(Padding(shown, (0, 0, 0, indent)))
+    else:
+        whole = Text.assemble(_text(title), _text(said, style=style))
+        console.print(Padding(whole, (0, 0, 0, indent)))
 
 
 def _text(value: str, style: str = "") -> Text:
