@@ -18,6 +18,7 @@ from mlrepro.comparators import (
     directory,
     lightgbm,
     numbers,
+    pickles,
     printed,
     raw_bytes,
     tables,
@@ -104,6 +105,7 @@ def _same_bytes(a: Path, b: Path) -> bool:
 COMPARATORS: Sequence[Comparator] = (
     lightgbm.COMPARATOR,
     xgboost.COMPARATOR,
+    pickles.COMPARATOR,
     arrays.COMPARATOR,
     tables.COMPARATOR,
     numbers.COMPARATOR,

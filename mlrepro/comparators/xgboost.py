@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlrepro.comparators.ensembles import Array
 
 _JSON = re.compile(rb'\s*\{.*?"learner"\s*:\s*\{\s*"(attributes|feature_names)"', re.DOTALL)
-_UBJSON = re.compile(rb"\{[iUIlL].{0,8}learner\{", re.DOTALL)
+_UBJSON = re.compile(rb"\{[iUIlL].{0,8}(learner|Config)\{", re.DOTALL)
 _FRACTION = re.compile(r"[-+]?\d+(\.\d+([eE][-+]?\d+)?|[eE][-+]?\d+)")
 _WHOLE = (
     "left_children",
