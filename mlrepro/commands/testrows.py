@@ -13,7 +13,7 @@ from mlrepro.commands.metricvalues import plain_name
 
 _MOST_SETS = 20
 _LARGEST_FACTS = 2**20
-_MOST_LABELS = 10**6
+_LARGEST_LABELS = 64 * 2**20
 _ACCURACY = frozenset(("accuracy", "acc", "error", "err", "binary_error", "multi_error", "merror"))
 _AUC = frozenset(("auc", "roc_auc", "auroc"))
 
@@ -78,9 +78,10 @@ def _positive_share(path: Path) -> float:
             else np.lib.format.read_array_header_2_0
         )
         shape, _order, kind = read_header(file)
-        if len(shape) != 1 or not 0 < shape[0] <= _MOST_LABELS or kind.hasobject:
+        size = shape[0] * kind.itemsize if len(shape) == 1 and not kind.hasobject else 0
+        if not 0 < size <= _LARGEST_LABELS:
             return 0.0
-        data = file.read(shape[0] * kind.itemsize)
+        data = file.read(size)
     labels = np.frombuffer(data, dtype=kind, count=shape[0])
     classes, counts = np.unique(labels, return_counts=True)
     return float(counts[1] / counts.sum()) if len(classes) == 2 else 0.0

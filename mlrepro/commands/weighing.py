@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -143,7 +144,7 @@ def _of_floor(one: ArtifactDrift, noise: Noise | None) -> Iterator[str]:
 
 def _outside(floor: Repeated, one: ArtifactDrift, repeats: int) -> str:
     times = floors.excess(floor, one.difference)
-    if times is None or times <= 1:
+    if times is None or not 1 < times < math.inf:
         return f"the drift is of another kind than the noise of {repeats} repeats"
     more = "; more repeats would tell whether it belongs to it" if times < _NEAR else ""
     return f"the drift is {times:.3g} times the noise floor of {repeats} repeats{more}"
