@@ -22,6 +22,7 @@ from mlrepro.comparators import (
     printed,
     raw_bytes,
     tables,
+    tensors,
     xgboost,
 )
 from mlrepro.comparators.base import HEAD, Comparator
@@ -107,6 +108,7 @@ COMPARATORS: Sequence[Comparator] = (
     xgboost.COMPARATOR,
     pickles.COMPARATOR,
     arrays.COMPARATOR,
+    tensors.COMPARATOR,
     tables.COMPARATOR,
     numbers.COMPARATOR,
     directory.comparator(compare),

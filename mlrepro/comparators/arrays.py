@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from mlrepro.comparators.base import Comparator
-from mlrepro.comparators.elements import Elements
-from mlrepro.comparators.pieces import Pairs, Stored, measured
+from mlrepro.comparators.elements import Elements, place
+from mlrepro.comparators.pieces import Stored, Stream, measured
 from mlrepro.comparators.raw_bytes import first_difference
 from mlrepro.comparators.values import worst
 from mlrepro.drift import Difference, Tolerance, Verdict
@@ -109,11 +109,7 @@ class _Header:
 
     def place(self, at: int) -> str:
         """Return the index of the element that is stored at position `at`."""
-        index = []
-        for n in self.shape if self.fortran else reversed(self.shape):
-            at, rest = divmod(at, n)
-            index.append(str(rest))
-        return f"[{', '.join(index if self.fortran else reversed(index))}]"
+        return place(at, self.shape, fortran=self.fortran)
 
 
 def _header(file: IO[bytes], name: str) -> _Header:
@@ -221,19 +217,14 @@ class _Total:
         for path, x, y in _fields(a, b, ""):
             if path not in self.columns:
                 self.columns[path] = Elements.of(x.dtype, self.tolerance)
-            self.columns[path].add(_native(x), _native(y))
+            self.columns[path].add(x, y)
 
     def files(self, a: Stored, b: Stored) -> None:
         """Take in two files of one plain type and one order, by several threads."""
         column = self.columns[""] = Elements.of(self.header.dtype, self.tolerance)
-
-        def work(pairs: Pairs) -> Elements:
-            part = column.part()
-            for x, y in pairs:
-                part.add(_native(x), _native(y))
-            return part
-
-        for part in measured(a, b, self.header.dtype, self.header.count, work):
+        for _, part in measured(
+            [Stream(a, b, self.header.dtype, self.header.count, column.of_pairs)]
+        ):
             column.merge(part)
 
     def difference(self) -> Difference:
@@ -254,10 +245,6 @@ class _Total:
             children=tuple(parts),
             compared=sum(p.compared for p in parts),
         )
-
-
-def _native(x: Any) -> Any:
-    return x.astype(x.dtype.newbyteorder("="), copy=False)
 
 
 def _fields(a: Any, b: Any, path: str) -> Iterator[tuple[str, Any, Any]]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mlrepro.comparators.formats import FORMATS, Format
+from mlrepro.comparators.pieces import Pairs
 from mlrepro.comparators.spread import Spread
 from mlrepro.comparators.values import Findings, is_given, show
-from mlrepro.drift import Difference, Measure, Tolerance
+from mlrepro.drift import Difference, Measure, Tolerance, Verdict
 
 _BLOCK = 1 << 15
 """Whole numbers that are compared at once."""
+
+_CHILDREN = 1000
+"""So many named arrays are listed."""
 
 
 @dataclass
@@ -65,12 +69,20 @@ class Elements:
         return Elements(self.tolerance, spread, self.complex, plain=self.plain)
 
     def add(self, a: Any, b: Any) -> None:
-        """Take in two pieces of one length and type, in the byte order of this machine."""
+        """Take in two pieces of one length and type."""
+        a, b = _native(a), _native(b)
         if self.spread:
             self._floats(a, b, self.spread)
         else:
             for start in range(0, len(a), _BLOCK):
                 self._others(a[start : start + _BLOCK], b[start : start + _BLOCK])
+
+    def of_pairs(self, pairs: Pairs) -> Elements:
+        """Return the part of the stream that these pieces are; may run in any thread."""
+        part = self.part()
+        for a, b in pairs:
+            part.add(a, b)
+        return part
 
     def merge(self, other: Elements) -> None:
         """Take in the next part of the stream."""
@@ -166,6 +178,10 @@ class Elements:
         return spread.distribution()
 
 
+def _native(x: Any) -> Any:
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+
+
 def _whole_close(np: Any, a: Any, b: Any, tolerance: Tolerance) -> bool:
     if a.dtype.kind not in "iu":
         return False
@@ -176,3 +192,44 @@ def _whole_close(np: Any, a: Any, b: Any, tolerance: Tolerance) -> bool:
 
 def _shown(value: Any) -> str:
     return show(value.item() if value.dtype.kind in "fciub" else value)
+
+
+def place(at: int, shape: Sequence[int], *, fortran: bool = False) -> str:
+    """Return the index of the element that is stored at position `at`: ``[3, 1]``."""
+    index = []
+    for n in shape if fortran else reversed(shape):
+        at, rest = divmod(at, n)
+        index.append(str(rest))
+    return f"[{', '.join(index if fortran else reversed(index))}]"
+
+
+def whole(name: str, parts: Sequence[Difference], what: str) -> Difference:
+    """Return the node of a file of named arrays; its children are those that differ.
+
+    Its measures are those of the part that is farthest apart.
+    """
+    differing = [p for p in parts if p.verdict > Verdict.EQUIVALENT or p.metadata]
+    unequal = [p for p in differing if p.verdict > Verdict.EQUIVALENT]
+    verdict = max((p.verdict for p in unequal), default=Verdict.EQUIVALENT)
+    telling = next((p for p in unequal if p.verdict == verdict), None)
+    measured = [p for p in unequal if p.measures]
+    farthest = max(measured, key=_apart) if measured else None
+    return Difference(
+        name,
+        verdict if parts else Verdict.DRIFTED,
+        summary=f"{len(unequal)} of {len(parts)} {what} differ" if unequal else _none(parts, what),
+        measures=farthest.measures if farthest else (),
+        first=(telling.first or f"{telling.path}: {telling.summary}") if telling else "",
+        children=tuple(differing[:_CHILDREN]),
+        compared=sum(p.compared for p in parts),
+        distribution=farthest.distribution if farthest else None,
+    )
+
+
+def _none(parts: Sequence[Difference], what: str) -> str:
+    return "" if parts else f"it holds no {what}"
+
+
+def _apart(part: Difference) -> tuple[bool, float]:
+    # Counts of whole numbers are no ratio; they come after all that is one.
+    return part.distribution is not None, part.measures[0].value

@@ -68,28 +68,38 @@ def _exact_bfloat(raw: Any) -> Any:
     return (raw.astype(np.uint32) << 16).view(np.float32)
 
 
-def _eight(exponent: int, *, bias: int, finite: bool) -> Callable[[Any], Any]:
-    """Return the reader of an 8-bit float with so many bits of exponent, by a table."""
+def _eight(exponent: int, bias: int, special: str) -> Callable[[Any], Any]:
+    """Return the reader of an 8-bit float with so many bits of exponent, by a table.
+
+    `special` tells where the numbers end: ``ieee`` (infinities and NaN), ``fn`` (one NaN of each
+    sign), ``fnuz`` (one NaN in the place of −0).
+    """
     mantissa = 7 - exponent
 
     def number(code: int) -> float:
         magnitude, sign = code & 0x7F, -1.0 if code & 0x80 else 1.0
         high, low = magnitude >> mantissa, magnitude & ((1 << mantissa) - 1)
-        if magnitude == 0x7F or (not finite and high == (1 << exponent) - 1 and low):
+        if special == "ieee" and high == (1 << exponent) - 1:
+            return float("nan") if low else sign * float("inf")
+        if code in ({0x80} if special == "fnuz" else {0x7F, 0xFF}):
             return float("nan")
-        if not finite and high == (1 << exponent) - 1:
-            return sign * float("inf")
         if not high:
-            return sign * low * 2.0 ** (1 - bias - mantissa)
+            return float(sign * low * 2.0 ** (1 - bias - mantissa))
         return float(sign * ((1 << mantissa) + low) * 2.0 ** (high - bias - mantissa))
 
+    return _by_table([number(code) for code in range(256)])
+
+
+def _by_table(numbers: list[float]) -> Callable[[Any], Any]:
     def read(raw: Any) -> Any:
         import numpy as np  # noqa: PLC0415  see _wide_half
 
-        return np.array([number(code) for code in range(256)], np.float32)[raw]
+        return np.array(numbers, np.float32)[raw]
 
     return read
 
+
+_POWERS = _by_table([*(2.0 ** (code - 127) for code in range(255)), float("nan")])
 
 FORMATS = {
     form.name: form
@@ -99,7 +109,11 @@ FORMATS = {
         # One rounding of a number of 11 bits is already 5e-4 of it, of 8 bits 4e-3, and so on.
         Format("float16", 1e-3, 2.0**-10, 2.0**-24, _wide_half, _exact_half, 65536.0),
         Format("bfloat16", 4e-3, 2.0**-7, 2.0**-133, _wide_bfloat, _exact_bfloat),
-        Format("float8_e4m3", 6e-2, 2.0**-3, 2.0**-9, exact=_eight(4, bias=7, finite=True)),
-        Format("float8_e5m2", 1.2e-1, 2.0**-2, 2.0**-16, exact=_eight(5, bias=15, finite=False)),
+        Format("float8_e4m3", 6e-2, 2.0**-3, 2.0**-9, exact=_eight(4, 7, "fn")),
+        Format("float8_e5m2", 1.2e-1, 2.0**-2, 2.0**-16, exact=_eight(5, 15, "ieee")),
+        Format("float8_e4m3fnuz", 6e-2, 2.0**-3, 2.0**-10, exact=_eight(4, 8, "fnuz")),
+        Format("float8_e5m2fnuz", 1.2e-1, 2.0**-2, 2.0**-17, exact=_eight(5, 16, "fnuz")),
+        # Powers of two alone: its next number is twice as large, so none is a rounding of another.
+        Format("float8_e8m0", 1e-6, 1.0, 2.0**-127, exact=_POWERS),
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,17 @@ _GLANCE = 64
 
 STEPS = 8
 """Of an octave: a distance is counted by its exponent and the first three bits of its mantissa."""
+
+
+_own = threading.local()
+
+
+def kernel(np: Any, name: str) -> Kernel:
+    """Return this thread's own kernel for ``float32`` or ``float64``."""
+    if not hasattr(_own, name):
+        setattr(_own, name, Kernel(np, name))
+    found: Kernel = getattr(_own, name)
+    return found
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from mlrepro.comparators.decades import Decades
 from mlrepro.comparators.formats import Format
-from mlrepro.comparators.kernel import CHUNK, Found, Kernel
+from mlrepro.comparators.kernel import CHUNK, Found, kernel
 from mlrepro.comparators.moments import Moments
 from mlrepro.drift import Distribution, Measure, Tolerance
 
@@ -22,7 +22,7 @@ _OUTLIER = 1000
 """The largest difference may be so many times the limit of the rms: in a billion values, one that
 moved by a tenth of the spread leaves the rms below 1e-6 and is still no rounding."""
 
-_WIDE = ("float32", "float64")
+_WIDE = {"f": "float32", "d": "float64"}
 
 
 @dataclass
@@ -56,7 +56,6 @@ class Spread:
     _ulps: list[Any] = field(default_factory=list)
     _stride: int = 1
     _chunks: int = 0
-    _kernels: dict[str, Kernel] = field(default_factory=dict)
 
     @classmethod
     def of(cls, form: Format) -> Spread:
@@ -126,12 +125,8 @@ class Spread:
         return self.form.exact(raw) if self.form is not None and self.form.exact else raw
 
     def _measured(self, np: Any, x: Any, y: Any, bound: float) -> Found | None:
-        name = x.dtype.name
-        if name not in _WIDE:
-            return None
-        if name not in self._kernels:
-            self._kernels[name] = Kernel(np, name)
-        return self._kernels[name].measure(x, y, bound)
+        name = _WIDE.get(x.dtype.char)
+        return kernel(np, name).measure(x, y, bound) if name else None
 
     def _take(self, found: Found) -> None:
         """Add what a kernel measured of finite numbers."""
