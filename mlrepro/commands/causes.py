@@ -177,7 +177,8 @@ def _listed(words: Iterable[str]) -> str:
 
 
 def _times(inside: Mapping[str, int]) -> list[str]:
-    return [f"{count} {call}" for call, count in inside.items()]
+    # A manifest's keys are sorted, those of a training that has just ended are not.
+    return [f"{count} {call}" for call, count in sorted(inside.items())]
 
 
 def _budgets(fits: Iterable[Fit]) -> Iterator[str]:
