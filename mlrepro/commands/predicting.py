@@ -56,7 +56,7 @@ def predict(
         told = asking.ask(
             made.record, made.plan, made.room, models, rows=made.evaluations, file=probe_data
         )
-        return tuple(map(predicted, told.answers())), tuple(_notes(told))
+        return tuple(map(predicted, told.answers())), tuple(dict.fromkeys(_notes(told)))
     except Exception as error:  # noqa: BLE001  the rebuild is done: its verdict must be heard
         return (), (f"predictions could not be compared: {error}",)
 

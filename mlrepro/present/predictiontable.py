@@ -11,12 +11,16 @@ from rich.text import Text
 from mlrepro.drift import Delta, DriftReport, History, Predicted
 
 _MOST_HISTORIES = 6
+_RAW = ", raw scores"
 
 
 def write(console: Console, report: DriftReport) -> None:
     """Write what a report says of predictions and histories."""
     several = len({one.path for one in report.predictions}) > 1
     for one in report.predictions:
+        if one.data.endswith(_RAW):  # what it has to say besides was said of the predictions
+            _put(console, 2, f"raw scores: {next(_parts(one))}")
+            continue
         name = f" of {one.path}" if several else ""
         _put(console, 0, f"predictions{name} for {_rows(one)}: {_said(one)}")
         for delta in one.deltas:

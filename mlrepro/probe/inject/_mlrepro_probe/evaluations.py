@@ -191,6 +191,10 @@ def estimator_rows(model, given):
     """Yield the sets of an estimator's ``fit(X, y, eval_set=[(X, y)])``, else what it learns."""
     call, library = type(model).__name__ + ".fit", _library(model)
     sets = given("eval_set")
+    if sets is None and given("eval_X") is not None:  # LightGBM 4.7
+        tables, labels = given("eval_X"), given("eval_y")
+        several = tables.__class__ is tuple
+        sets = list(zip(tables, labels)) if several else [(tables, labels)]  # noqa: B905
     if sets.__class__ is tuple and len(sets) == 2 and not isinstance(sets[0], tuple):
         sets = [sets]
     weights = given("eval_sample_weight", 99) or given("sample_weight_eval_set", 99) or ()
