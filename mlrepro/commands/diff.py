@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import shlex
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mlrepro import comparators
 from mlrepro.capture import code, environment, params
-from mlrepro.capture.inputs import name_of
 from mlrepro.cleanroom import restore
-from mlrepro.commands import causes, codechanges, deciding, packages, refs
+from mlrepro.commands import (
+    causes,
+    codechanges,
+    deciding,
+    diffinputs,
+    diffvalues,
+    packages,
+    refs,
+)
+from mlrepro.commands.diffvalues import LineCount
 from mlrepro.comparators import pairing
 from mlrepro.drift import ArtifactDrift, Change, Difference, Tolerance, Verdict
 from mlrepro.errors import ComparisonError, MlreproError, NothingToCompareError
@@ -39,6 +46,11 @@ class DiffReport:
         What the training libraries did otherwise: rounds, threads, parameters.
     notes : tuple of str
         What could not be compared, and did not have to be.
+    code_lines : tuple of LineCount
+        How many lines of each file in `code` came and went, where that is known.
+    input_drifts : tuple of Difference
+        What is in the inputs that differ, by their names; those whose bytes are not here, or are
+        too many, are missing.
     same : bool
         Whether nothing differs: no fact, and no artifact beyond *equivalent*.
     """
@@ -53,6 +65,8 @@ class DiffReport:
     metrics: tuple[Change, ...] = ()
     training: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
+    code_lines: tuple[LineCount, ...] = ()
+    input_drifts: tuple[Difference, ...] = ()
     same: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,6 +83,8 @@ class _Side:
     record: Manifest
     bytes_of: Callable[[Artifact], Path]
     notes: tuple[str, ...] = ()
+    tree: bool = False
+    """Whether it is the working tree."""
 
 
 def diff(
@@ -116,18 +132,26 @@ def diff(
             only = only if other.artifact == only else ""
         restore.fetch(here, _differing(left.record, right.record), notify=notify)
         artifacts, failed = _artifacts(left, right, only, tolerance or Tolerance())
+        old, new = (
+            diffinputs.side(here, one.label, one.record, here.root if one.tree else None)
+            for one in (left, right)
+        )
+        drifts, uncompared = diffinputs.inside(here, old, new, Path(scratch), notify=notify)
     was, now = causes.of_record(left.record), causes.of_record(right.record)
+    changed = _code(here, left.record, right.record)
     report = DiffReport(
         left.label,
         right.label,
         artifacts=artifacts,
-        code=_code(here, left.record, right.record),
+        code=changed,
         environment=_environment(here, left.record, right.record, notify),
-        inputs=_inputs(here, left.record, right.record),
-        params=_params(left.record, right.record),
+        inputs=diffinputs.changes(old, new),
+        params=diffvalues.params(left.record, right.record),
         metrics=(*_metrics(left.record, right.record, artifacts), *causes.scores(was, now)),
         training=causes.changes(was, now),
-        notes=(*right.notes, *(f"not compared: {error}" for _, error in failed)),
+        notes=(*right.notes, *(f"not compared: {error}" for _, error in failed), *uncompared),
+        code_lines=_lines(here, left.record, right.record, changed),
+        input_drifts=drifts,
     )
     report = _explained(here, report, left.record, right.record, notify)
     return _told(report, right, failed)
@@ -194,7 +218,7 @@ def _of_working_tree(here: Place, target: refs.Target, notify: Callable[[str], N
         return here.root / target.moved.get(artifact.path, artifact.path)
 
     made = [_as_it_is(bytes_of(a), a) for a in record.artifacts if is_in_tree(a.path)]
-    read = [_read_now(here, one) for one in _read(here, record, notify)]
+    read = [_read_now(here, one) for one in diffinputs.read(here, record, notify)]
     present = tuple(a for a in made if a)
     files = [name for name in record.params if name != "command line"]
     found = params.of_files(here.root, record.run.directory, files)
@@ -216,7 +240,7 @@ def _of_working_tree(here: Place, target: refs.Target, notify: Callable[[str], N
     except (OSError, MlreproError) as error:
         now = replace(now, code=None)
         notes = (f"the code of the working tree was not compared: {error}",)
-    return _Side(WORKING_TREE, now, bytes_of, notes)
+    return _Side(WORKING_TREE, now, bytes_of, notes, tree=True)
 
 
 def _code_now(here: Place, record: Manifest) -> Any:
@@ -275,8 +299,16 @@ def _artifacts(
         except MlreproError as error:
             failed.append((weighs, error))
             continue
-        decides = weighs and _counts(difference)
-        judged.append(ArtifactDrift(one.path, one.role, decides, difference))
+        judged.append(
+            ArtifactDrift(
+                one.path,
+                one.role,
+                weighs and _counts(difference),
+                difference,
+                rebuilt_path=y.path if x and y and x.path != y.path else "",
+                rebuilt=str(y.digest) if y else "",
+            )
+        )
     if not any(one.decides for one in judged) and not any(decides for decides, _ in failed):
         judged = [replace(one, decides=_counts(one.difference)) for one in judged]
         failed = [(True, error) for _, error in failed]
@@ -315,6 +347,14 @@ def _code(here: Place, a: Manifest, b: Manifest) -> tuple[Change, ...]:
     return codechanges.between(here, a.code.tree, b.code.tree, a, b)
 
 
+def _lines(
+    here: Place, a: Manifest, b: Manifest, changed: Sequence[Change]
+) -> tuple[LineCount, ...]:
+    if a.code is None or b.code is None:
+        return ()
+    return diffvalues.lines(here.repository, a.code.tree, b.code.tree, changed)
+
+
 def _environment(
     here: Place, a: Manifest, b: Manifest, notify: Callable[[str], None]
 ) -> tuple[Change, ...]:
@@ -329,37 +369,6 @@ def _environment(
     return environment.changes(a.environment, left, b.environment, right)
 
 
-def _inputs(here: Place, a: Manifest, b: Manifest) -> tuple[Change, ...]:
-    old = {name_of(Path(a.run.root), i.path): i.digest for i in _read(here, a)}
-    new = {name_of(Path(b.run.root), i.path): i.digest for i in _read(here, b)}
-    return tuple(
-        Change(path, _word(old, path), _word(new, path))
-        for path in sorted(old.keys() | new.keys())
-        if _word(old, path) != _word(new, path)
-    )
-
-
-def _read(
-    here: Place, record: Manifest, notify: Callable[[str], None] = lambda _sentence: None
-) -> Sequence[Input]:
-    """Return all inputs, or those that the manifest shows where the ledger is not to be had."""
-    try:
-        return restore.all_inputs(here, record, notify=notify)
-    except MlreproError:
-        return record.inputs
-
-
-def _word(digests: Mapping[str, Any], path: str) -> str:
-    return str(digests[path] or "no digest") if path in digests else "not read"
-
-
-def _params(a: Manifest, b: Manifest) -> tuple[Change, ...]:
-    """Name the parameters that differ, and command lines: not every argument has a name."""
-    found = _values(a.params, b.params)
-    left, right = (shlex.join(one.run.command) for one in (a, b))
-    return found if left == right else (Change("command", left, right), *found)
-
-
 def _metrics(a: Manifest, b: Manifest, artifacts: Sequence[ArtifactDrift]) -> tuple[Change, ...]:
     """Name what differs, but for files whose comparator set all differences aside (times, say)."""
     equal = {
@@ -367,33 +376,4 @@ def _metrics(a: Manifest, b: Manifest, artifacts: Sequence[ArtifactDrift]) -> tu
         for one in artifacts
         if one.difference.verdict <= Verdict.EQUIVALENT or not _counts(one.difference)
     }
-    left, right = (
-        {path: values for path, values in side.metrics.items() if path not in equal}
-        for side in (a, b)
-    )
-    return _values(left, right)
-
-
-def _values(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Change, ...]:
-    left, right = dict(_flat("", a)), dict(_flat("", b))
-    names = dict.fromkeys([*left, *right])
-    return tuple(
-        Change(n, str(left.get(n, "absent")), str(right.get(n, "absent")))
-        for n in names
-        if left.get(n) != right.get(n)
-    )
-
-
-def _flat(prefix: str, value: Any) -> Iterable[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, below in value.items():
-            yield from _flat(
-                f"{prefix}: {key}"
-                if prefix and ":" not in prefix
-                else f"{prefix}.{key}"
-                if prefix
-                else key,
-                below,
-            )
-    else:
-        yield prefix, value
+    return diffvalues.metrics(a, b, equal)
