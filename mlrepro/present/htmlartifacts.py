@@ -97,7 +97,6 @@ def _below(size: Size, found: Difference, depth: int) -> Html:
                 "Measured",
                 ("measure", "value", "largest at"),
                 [(one.name, _value(one), one.where) for one in found.measures],
-                numeric=(1,),
             ),
             _parts(size, found, depth),
             folded("Set aside: it means nothing for the result", size.items(found.metadata)),
@@ -130,7 +129,7 @@ def distribution(size: Size, found: Distribution) -> Html:
     axis = f"<p class='axis'>size of a difference, {size.text(found.unit)}</p>" if drawing else ""
     return Html(
         f"<figure><h4>Size of the differences</h4>{drawing}{axis}"
-        f"<figcaption>{escaped(said)}.</figcaption>{folded('As a table', numbers)}</figure>"
+        f"<figcaption>{escaped(said)}.</figcaption>{folded('As a table', numbers, 'again')}</figure>"
     )
 
 

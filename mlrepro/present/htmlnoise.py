@@ -107,7 +107,7 @@ def _ensemble(size: Size, found: Ensemble, rebuilt: Mapping[str, float]) -> Html
     ]
     heads = ["seed", *(name for name, _ in named[:4])]
     table = size.table("Metrics of each seed", heads, rows, numeric=range(1, 5))
-    return joined([*parts, folded("As a table", table if named else Html(""))])
+    return joined([*parts, folded("As a table", table if named else Html(""), "again")])
 
 
 def _seeds(

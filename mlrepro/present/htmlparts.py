@@ -29,6 +29,8 @@ _UNFIT = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff"
     "\ud800-\udfff]"
 )
+_SHORT = 8
+"""A table of up to so many rows stays on one sheet of paper."""
 _MINUS = "\N{MINUS SIGN}"
 _EXPONENT = re.compile(r"e\+?(-?)0*(?=\d)")
 
@@ -119,7 +121,7 @@ class Size:
         left_out = max(left_out, len(rows) - self.rows)
         foot = f"<p class='more'>{more(left_out)}</p>" if left_out > 0 else ""
         return Html(
-            f"<table role='table'><caption>{escaped(caption)}</caption>"
+            f"<table role='table'{_class('short' if len(rows) <= _SHORT else '')}><caption>{escaped(caption)}</caption>"
             f"<thead role='rowgroup'><tr role='row'>{head}</tr></thead>"
             f"<tbody role='rowgroup'>{body}</tbody></table>{foot}"
         )
@@ -164,12 +166,14 @@ def tagged(name: str, inside: Html, kind: str = "") -> Html:
     return Html(f"<{name}{_class(kind)}>{inside}</{name}>") if inside else inside
 
 
-def folded(summary: str, inside: Html) -> Html:
+def folded(summary: str, inside: Html, kind: str = "") -> Html:
     """Return what is shown only when it is asked for; nothing where there is nothing."""
     if not inside:
         return inside
     shown = summary if isinstance(summary, Html) else escaped(summary)
-    return Html(f"<details><summary>{shown}</summary><div class='inner'>{inside}</div></details>")
+    return Html(
+        f"<details{_class(kind)}><summary>{shown}</summary><div class='inner'>{inside}</div></details>"
+    )
 
 
 def badge(verdict: Verdict) -> Html:

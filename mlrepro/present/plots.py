@@ -49,7 +49,7 @@ def bars(title: str, columns: Sequence[tuple[str, int]], *, height: int = 120) -
                 f"<rect class='bar' x='{wide * i + wide * 0.1:.2f}%' width='{wide * 0.8:.2f}%'"
                 f" y='{height - tall:.1f}' height='{tall:.1f}'/>"
             )
-        if count and (len(columns) <= 6 or count == most):
+        if count and (len(columns) <= 8 or count == most):
             inner.append(svg.text(f"{middle:.2f}%", height - tall - 5, "middle", svg.short(count)))
         if i % every == 0:
             inner.append(svg.text(f"{middle:.2f}%", height + 16, "middle", name))
