@@ -41,4 +41,4 @@ def compare(path: str, a: Blob, b: Blob, tolerance: Tolerance) -> Difference | N
         found = trees.measure(lightgbm.parse(left, path), lightgbm.parse(right, path), tolerance)
     else:
         found = xgboost.measure(xgboost.parse(left, path), xgboost.parse(right, path), tolerance)
-    return replace(found, path=path, comparator=kind)
+    return replace(found, path=path, first=f"{path}: {found.first}", comparator=kind)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mlrepro.comparators import aside, embedded, tensors
+from mlrepro.comparators import arraypairs, aside, embedded
 from mlrepro.comparators.blobs import Blob, held
 from mlrepro.comparators.known import Type
 from mlrepro.comparators.objects import (
@@ -227,7 +227,7 @@ class Walk:
         if (a.items is None) != (b.items is None):
             self.tally.broken(where, f"dtype: {a.dtype} → {b.dtype}")
             return None
-        self.tally.array(tensors.compare(str(where) or "array", a, b, self.tolerance))
+        self.tally.array(arraypairs.compare(str(where) or "array", a, b, self.tolerance))
         return None
 
     def _objects(self, a: Array, b: Array, where: Step) -> Iterator[_Pair] | None:

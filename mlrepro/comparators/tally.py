@@ -54,26 +54,26 @@ class Tally:
         if relative(a, b) >= self.farthest[0]:
             self.farthest = relative(a, b), str(where)
 
-    def node(self, node: Difference, *, joint: str = ": ") -> None:
-        """Take in what another comparator found of a part."""
+    def node(self, node: Difference) -> None:
+        """Take in what another comparator found of a part; its words name the part."""
         self.found.compared += node.compared
         for note in node.metadata:
             self.aside(f"{node.path}: {note}")
         if node.verdict > Verdict.EQUIVALENT:
-            first = f"{node.path}{joint}{node.first}"
-            self.found.differ(first, close=node.verdict <= Verdict.CLOSE)
+            self.found.differ(node.first, close=node.verdict <= Verdict.CLOSE)
             self._list(node)
 
     def array(self, node: Difference) -> None:
         """Take in an array."""
-        self.node(node, joint="" if node.first.startswith(("[", ".")) else ": ")
+        self.node(node)
         if node.verdict <= Verdict.EQUIVALENT:
             return
         self.unequal += 1
         self.found.differing += max(0, _count(node) - 1)
         if node.verdict > Verdict.CLOSE:
             self.found.beyond += max(0, _count(node) - 1)
-        for measure in (m for m in node.measures if m.name in _RANKED):
+        floats = node.measures if node.distribution else ()
+        for measure in (m for m in floats if m.name in _RANKED):
             known = self.worst.get(measure.name)
             if known is None or measure.value > known.value:
                 self.worst[measure.name] = replace(measure, where=measure.where or node.path)
