@@ -217,7 +217,9 @@ class Spread:
         if self.broken:
             return False
         limit = self.limit if tolerance.rtol is None else tolerance.rtol
-        bounded = self.largest <= _OUTLIER * limit * self.scale
+        # No rounding of any type moves a number by the whole spread.
+        outlier = min(_OUTLIER * limit, 1.0) if tolerance.rtol is None else _OUTLIER * limit
+        bounded = self.largest <= outlier * self.scale
         return self.largest <= tolerance.atol or (self.ratio <= limit and bounded)
 
     def distribution(self) -> Distribution:
