@@ -13,6 +13,8 @@ _MOST_KINDS = 200
 _LONGEST = 200
 _UNKNOWN = "bytes"
 """The comparator of what no other knows: it cannot say how far two files are apart."""
+_ROUNDED = 1 + 1e-9
+"""Two equal distances differ by rounding, where each is divided by its own spread."""
 _MISLEADING = "ULP"
 """A unit that says little near zero (design, §8), and so no part of a floor."""
 
@@ -42,7 +44,7 @@ def holds(floor: Repeated, difference: Difference) -> bool:
     return (
         _is_measurable(difference)
         and any(m.value for m in measured)
-        and all(abs(m.value) <= seen.get(m.name, -1.0) for m in measured)
+        and all(abs(m.value) <= seen.get(m.name, -1.0) * _ROUNDED for m in measured)
         and set(_kinds(difference)) <= set(floor.kinds)
     )
 
