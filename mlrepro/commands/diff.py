@@ -86,6 +86,11 @@ class _Side:
     tree: bool = False
     """Whether it is the working tree."""
 
+    @property
+    def called(self) -> str:
+        """What it is called in a sentence."""
+        return WORKING_TREE if self.tree else self.record.run.name or self.record.short
+
 
 def diff(
     a: str,
@@ -133,7 +138,7 @@ def diff(
         restore.fetch(here, _differing(left.record, right.record), notify=notify)
         artifacts, failed = _artifacts(left, right, only, tolerance or Tolerance())
         old, new = (
-            diffinputs.side(here, one.label, one.record, here.root if one.tree else None)
+            diffinputs.side(here, one.called, one.record, here.root if one.tree else None)
             for one in (left, right)
         )
         drifts, uncompared = diffinputs.inside(here, old, new, Path(scratch), notify=notify)

@@ -179,8 +179,15 @@ def _compared(
     found = _reworded(found, left.label, right.label)
     if rows is None:
         return found
-    summary = "; ".join(filter(None, [*_told(rows, left.label, right.label), found.summary]))
-    return replace(found, summary=summary)
+    told = [*_told(rows, left.label, right.label)]
+    return replace(found, summary="; ".join(filter(None, [*told, _cells(found, rows)])))
+
+
+def _cells(found: Difference, rows: Rows) -> str:
+    """Return the comparator's summary without what the rows and columns have told already."""
+    parts = [part for part in found.summary.split("; ") if "on one side only" not in part]
+    said = "; ".join(parts if rows.a != rows.b or rows.gone or rows.come else [found.summary])
+    return f"row beside row, {said}" if said and (rows.a != rows.b or rows.moved) else said
 
 
 def _told(rows: Rows, a: str, b: str) -> Iterator[str]:

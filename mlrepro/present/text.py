@@ -29,6 +29,7 @@ from mlrepro.drift import ArtifactDrift, Change, Difference, DriftReport, Noise,
 from mlrepro.manifest import Input, Manifest, Source
 from mlrepro.present import (
     attributiontable,
+    difftable,
     fittable,
     health,
     inputtable,
@@ -119,9 +120,13 @@ def _drift(console: Console, report: DriftReport) -> None:
 
 def _diff(console: Console, report: DiffReport) -> None:
     console.print(_assemble((report.a, "bold"), " → ", (report.b, "bold")))
-    for title in ("code", "environment", "inputs", "params", "training", "metrics"):
-        _changes(console, title, getattr(report, title))
-    _artifacts(console, report.artifacts)
+    difftable.write_code(console, report)
+    _changes(console, "environment", report.environment)
+    difftable.write_inputs(console, report)
+    _changes(console, "params", report.params)
+    _changes(console, "training", report.training)
+    difftable.write_metrics(console, report)
+    _artifacts(console, report.artifacts, moved="there")
     for note in report.notes:
         _note(console, note)
     console.print("no difference" if report.same else "different")
@@ -166,14 +171,16 @@ def _brief(text: str) -> str:
 _MOVED = re.compile(r"(-?\d+\.\d+(?:e[-+]?\d+)?) → (-?\d+\.\d+(?:e[-+]?\d+)?)(?![\w.])")
 
 
-def _artifacts(console: Console, artifacts: Sequence[ArtifactDrift]) -> None:
+def _artifacts(
+    console: Console, artifacts: Sequence[ArtifactDrift], *, moved: str = "rebuilt as"
+) -> None:
     widest = max((len(a.path) for a in artifacts), default=0)
     apart = console.width < _NARROW or widest > console.width // 2
     for one in artifacts:
         found = one.difference
         shown = "" if one.decides else " (shown only)"
-        moved = f" (rebuilt as {one.rebuilt_path})" if one.rebuilt_path else ""
-        said = _text(f"{_summary(found)}{moved}{shown}")
+        name = f" ({moved} {one.rebuilt_path})" if one.rebuilt_path else ""
+        said = _text(f"{_summary(found)}{name}{shown}")
         word = _text(str(found.verdict), style=_STYLES[found.verdict])
         row = Table.grid(padding=(0, 2, 0, 0))
         row.add_column(min_width=0 if apart else widest)

@@ -115,3 +115,72 @@ def test_a_run_without_options_has_no_nameless_parameter(project):
     done = project.mlrepro("diff", "a", "b", "--json")
 
     assert [c["what"] for c in json.loads(done.stdout)["params"]] == ["command", "command line: lr"]
+
+
+TABLE = "age,height,city\n" + "".join(f"{n % 60}.5,{n % 7},c{n % 5}\n" for n in range(500))
+DATED = (
+    "import csv, datetime, json, os, sys\n"
+    "rows = list(csv.DictReader(open('data.csv')))\n"
+    "total = sum(float(row['age']) for row in rows)\n"
+    "folder = datetime.datetime.now().strftime('outputs/%Y-%m-%d_%H-%M-%S')\n"
+    "folder += sys.argv[1]\n"
+    "os.makedirs(folder)\n"
+    "json.dump({'loss': total}, open(f'{folder}/metrics.json', 'w'))\n"
+)
+
+
+@pytest.fixture
+def fed(project):
+    """A run `one` that read a table, and one `two` that read another."""
+    project.write("train.py", DATED)
+    project.write("data.csv", TABLE)
+    project.write("notes.bin", b"\0one")
+    project.commit("training")
+    project.mlrepro("run", "-n", "one", "python", "train.py", "Z", check=True)
+    rows = TABLE.splitlines()
+    for at in range(17, 29):
+        age, rest = rows[at].split(",", 1)
+        rows[at] = f"{float(age) + 2},{rest}"
+    project.write("data.csv", "\n".join([*rows, "1.5,2,new", "2.5,3,new"]) + "\n")
+    project.write("train.py", DATED.replace("total = ", "total = 1 + "))
+    project.mlrepro("run", "-n", "two", "python", "train.py", "+01:00", check=True)
+    return project
+
+
+def test_an_input_is_compared_by_its_rows_and_columns_and_code_by_its_lines(fed):
+    text = fed.mlrepro("diff", "one", "two").stdout
+    data = json.loads(fed.mlrepro("diff", "one", "two", "--json").stdout)
+
+    assert "train.py (+1 −1)" in text
+    assert "rows 500 → 502" in text
+    assert "488 rows are in both, 12 only in one, 14 only in two" in text
+    assert "age: 12 of 500 cells differ, rms / std" in text
+    (table,) = data["input_drifts"]
+    assert table["path"] == "data.csv"
+    assert [column["path"] for column in table["children"]] == ["age"]
+    assert {"path": "train.py", "added": 1, "removed": 1} in data["code_lines"]
+
+
+def test_metrics_in_dated_folders_are_paired_and_told_with_their_distance(fed):
+    text = fed.mlrepro("diff", "one", "two").stdout
+    (metric,) = json.loads(fed.mlrepro("diff", "one", "two", "--json").stdout)["metrics"]
+
+    assert "absent" not in metric.values()
+    assert float(metric["current"]) - float(metric["recorded"]) == 24 + 1.5 + 2.5 + 1
+    assert "(+29, +" in text
+
+
+def test_rows_in_another_order_are_told_and_an_input_that_is_lost_is_named(fed):
+    head, *rows = (fed.root / "data.csv").read_text().splitlines()
+    fed.write("data.csv", "\n".join([head, *reversed(rows)]) + "\n")
+    moved = fed.mlrepro("diff", "two").stdout
+
+    fed.write("data.csv", TABLE.replace("city", "town"))
+    renamed = fed.mlrepro("diff", "two").stdout
+    fed.write("data.csv", b"\0damaged")
+    damaged = fed.mlrepro("diff", "two").stdout
+
+    assert "data.csv: the same rows in another order" in moved
+    assert "column only in two: city; column only in the working tree: town" in renamed
+    assert "compared by their digests alone: data.csv (" in damaged
+    assert "data.csv: md5:" in damaged
