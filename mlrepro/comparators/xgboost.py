@@ -295,9 +295,7 @@ class _Column:
         return cls(_array(np.concatenate(parts) if parts else [], whole=whole), starts)
 
     def lengths(self) -> Array:
-        import numpy as np  # noqa: PLC0415  as above
-
-        return np.diff(self.starts)
+        return self.starts[1:] - self.starts[:-1]
 
 
 def _check_lengths(columns: Mapping[str, _Column], nodes: Array, wide: Array) -> None:
@@ -372,10 +370,12 @@ def _array(values: Any, *, whole: bool, single: bool = True) -> Array:
 
 def _flat(value: Any, where: str) -> dict[str, tuple[str, ...]]:
     """Return everything below a dict as facts, however deep."""
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:
         return {
             k: v for key in sorted(value) for k, v in _flat(value[key], f"{where}: {key}").items()
         }
+    if isinstance(value, dict):  # that it is there must not pass unread
+        return {where: ()}
     if isinstance(value, list) and not any(isinstance(v, dict) for v in value):
         return {where: tuple(map(str, value))}
     if isinstance(value, list):
