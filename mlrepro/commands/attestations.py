@@ -188,7 +188,7 @@ def _largest(counted: Sequence[Rebuild]) -> str:
                 key = f", {name}{{}}{unit}" + (f" / {what['by']}" if what["by"] else "")
                 found[key] = max(found.get(key, 0.0), measure.value)
     words, value = next(iter(found.items()), ("", 0.0))
-    return words.replace("{}", f" {value:.1e}".replace("e-0", "e-")) if words and value else ""
+    return words.replace("{}", f" {value:.2g}") if words and value else ""
 
 
 # `leaf values, largest / std`, `largest |a−b|`, `|a−b| / max(|a|,|b|), largest`.

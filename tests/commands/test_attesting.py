@@ -1,11 +1,17 @@
 """A rebuild leaves a record: who asks about the run sees who rebuilt it, and how it came out."""
 
+import dataclasses
 import hashlib
 import json
-import shutil
 
 import pytest
 
+from mlrepro.attestation import Attestation, Distance, Rebuilt
+from mlrepro.commands.attestations import Rebuild, summary
+from mlrepro.commands.rebuild import rebuild
+from mlrepro.errors import GitError, ManifestError
+from mlrepro.manifest import Artifact, Digest, Manifest, Platform, Role, Run, Status
+from mlrepro.stores import ledgernotes, place
 from tests.commands.test_run import TRAIN
 
 
@@ -95,7 +101,6 @@ def test_a_signature_is_checked_by_git_alone_and_a_tampered_record_has_none(trai
     assert json.loads(said) == statement
     assert hashlib.sha256(said.strip().encode()).hexdigest() == report["attestation"]
     assert unknown.endswith("; 1 with a signature that git does not accept here")
-    assert trained.git("status", "--porcelain") == trained.git("status", "--porcelain")
 
 
 def test_signing_that_cannot_be_done_is_told_before_the_training(trained, keys):
@@ -142,3 +147,126 @@ def test_a_colleague_signs_with_gpg_and_pushes_and_the_author_sees_it(trained, t
         "Ann <ann@example.org>",
         "Bob <bob@example.org>",
     }
+
+
+def record(**changes) -> Attestation:
+    part = Rebuilt("model.txt", Role.WEIGHTS, "identical", True, MODEL, MODEL)
+    whole = Attestation("a" * 64, "Ann <ann@example.org>", "2026-01-02T03:04:05Z", "1.0",
+                        "identical", (part,), machine=Platform(host="one", cpu="A"))  # fmt: skip
+    return dataclasses.replace(whole, **changes)
+
+
+MODEL, OTHER = Digest("md5", "1" * 32), Digest("md5", "2" * 32)
+
+
+def moved(value: float, verdict="close", **changes) -> Attestation:
+    measures = (Distance("leaf values, rms / std", value), Distance(LARGEST, 2 * value))
+    part = Rebuilt("model.txt", Role.WEIGHTS, verdict, True, MODEL, OTHER, measures=measures)
+    return record(verdict=verdict, artifacts=(part,), **changes)
+
+
+LARGEST = "leaf values, largest / std"
+
+
+@pytest.mark.parametrize("value", [1e-13, float("nan"), float("inf")])
+def test_a_record_is_read_as_it_was_written(value):
+    written = moved(value, rebuilder="A\x1b[2J\ud800 <a@example.org>", seconds=1.5)
+
+    found = Attestation.from_bytes(written.to_bytes())
+
+    assert (
+        found.rebuilder == "A\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER} <a@example.org>"
+    )
+    assert str(found.artifacts[0].measures[0].value) == str(value)
+    assert found.to_bytes() == written.to_bytes()
+
+
+def damaged(change) -> bytes:
+    statement = json.loads(moved(0.1).to_bytes())
+    change(statement, statement["predicate"], statement["predicate"]["artifacts"][0])
+    return json.dumps(statement).encode()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s, p, a: p.update(verdict="identical"),
+        lambda s, p, a: (p.update(verdict="identical"), a.update(verdict="identical")),
+        lambda s, p, a: a.update(rebuilt=a["recorded"]),
+        lambda s, p, a: a.update(decides=False),
+        lambda s, p, a: a.update(verdict="splendid"),
+        lambda s, p, a: a.update(sha256="f" * 64),
+        lambda s, p, a: a["measures"][0].update(value="1"),
+        lambda s, p, a: a["measures"][0].update(name="\x1b[2J"),
+        lambda s, p, a: s["subject"][0].update(name="other.txt"),
+        lambda s, p, a: p.update(schema=2),
+        lambda s, p, a: p.update(when="soon"),
+        lambda s, p, a: p.update(rebuilder="x" * 10_000),
+        lambda s, p, a: s.update(predicateType="urn:other"),
+    ],
+)
+def test_a_record_that_contradicts_itself_is_refused(change):
+    assert Attestation.from_bytes(damaged(lambda s, p, a: None))
+    with pytest.raises(ManifestError):
+        Attestation.from_bytes(damaged(change))
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"[" * 100_000, b'{"_type": 1}', b"\xff"])
+def test_what_is_no_record_is_refused(data):
+    with pytest.raises(ManifestError):
+        Attestation.from_bytes(data)
+
+
+def test_machines_are_counted_once_by_their_newest_rebuild():
+    run = Run(("python", "train.py"), "", Status.COMPLETED)
+    model = Artifact("model.txt", Role.WEIGHTS, MODEL, 1)
+    manifest = Manifest(run, artifacts=(model,), platform=Platform(host="zero"))
+    cpu = {host: Platform(host=host, cpu="A") for host in ("one", "two", "three")}
+    later = {"when": "2026-01-03T00:00:00Z"}
+    head = dataclasses.replace(record().method, code="head")
+    told = [
+        record(machine=cpu["one"]),
+        record(machine=cpu["two"], rebuilder="Bob <bob@example.org>"),
+        moved(0.5, "drifted", machine=cpu["three"]),
+        moved(1e-13, machine=cpu["three"], **later),
+        moved(0.5, "drifted", machine=Platform(host="four"), method=head),
+    ]
+    rebuilds = [Rebuild(str(n), True, one) for n, one in enumerate(told)]
+
+    assert summary(manifest, rebuilds) == (
+        "on 3 machines by 2 people: 2 identical, 1 close,"
+        " largest leaf value difference 2e-13 / std"
+    )
+    assert summary(manifest, rebuilds[4:]) == ""
+
+
+def test_what_others_may_write_is_not_counted_unless_it_fits_the_run(trained):
+    here = place.strict(trained.root)
+    run = json.loads(trained.mlrepro("show", "base", "--json", check=True).stdout)["id"]
+    lie = dataclasses.replace(record(), run=run).to_bytes()
+    ledgernotes.put(here.repository, run, "attestations", lie)
+    ledgernotes.put(here.repository, run, "attestations", b"\x1b[2Jnothing")
+    ledgernotes.put(here.repository, run, "signatures", b'{"attestation": [], "commit": 1}')
+
+    trained.write("data.csv", "1\n2\n30\n")
+    trained.commit("other data")
+    other = rebuilt(trained, "--code", "head")
+    shown = json.loads(trained.mlrepro("show", "base", "--json", check=True).stdout)
+
+    assert line(trained) == ""
+    assert [one["id"] for one in shown["rebuilds"]] == [other["attestation"]]
+    assert shown["rebuilds"][0]["record"]["method"]["code"] == "head"
+    assert statements(trained) == []
+
+
+def test_a_ledger_that_cannot_be_written_costs_a_note_and_not_the_report(trained, monkeypatch):
+    def full(*_arguments):
+        raise GitError("no space left")
+
+    monkeypatch.setattr("mlrepro.stores.ledgernotes.put", full)
+
+    report = rebuild("base", start=trained.root)
+
+    assert str(report.verdict) == "identical"
+    assert report.attestation == ""
+    assert report.notes[-1] == "this rebuild left no record in the ledger: no space left"
