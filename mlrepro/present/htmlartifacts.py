@@ -127,9 +127,10 @@ def distribution(size: Size, found: Distribution) -> Html:
     )
     drawing = plots.bars(f"{title}: {_span(columns)}", columns)
     axis = f"<p class='axis'>size of a difference, {size.text(found.unit)}</p>" if drawing else ""
+    table = folded("As a table", numbers, "again")
     return Html(
         f"<figure><h4>Size of the differences</h4>{drawing}{axis}"
-        f"<figcaption>{escaped(said)}.</figcaption>{folded('As a table', numbers, 'again')}</figure>"
+        f"<figcaption>{escaped(said)}.</figcaption>{table}</figure>"
     )
 
 

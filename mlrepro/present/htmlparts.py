@@ -120,8 +120,9 @@ class Size:
         body = "".join(self._row(heads, row, kinds) for row in rows[: self.rows])
         left_out = max(left_out, len(rows) - self.rows)
         foot = f"<p class='more'>{more(left_out)}</p>" if left_out > 0 else ""
+        kind = _class("short" if len(rows) <= _SHORT else "")
         return Html(
-            f"<table role='table'{_class('short' if len(rows) <= _SHORT else '')}><caption>{escaped(caption)}</caption>"
+            f"<table role='table'{kind}><caption>{escaped(caption)}</caption>"
             f"<thead role='rowgroup'><tr role='row'>{head}</tr></thead>"
             f"<tbody role='rowgroup'>{body}</tbody></table>{foot}"
         )
@@ -172,7 +173,8 @@ def folded(summary: str, inside: Html, kind: str = "") -> Html:
         return inside
     shown = summary if isinstance(summary, Html) else escaped(summary)
     return Html(
-        f"<details{_class(kind)}><summary>{shown}</summary><div class='inner'>{inside}</div></details>"
+        f"<details{_class(kind)}><summary>{shown}</summary>"
+        f"<div class='inner'>{inside}</div></details>"
     )
 
 

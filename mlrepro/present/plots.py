@@ -18,7 +18,7 @@ _APART = 60
 def whisker(title: str, *, low: float, dot: float, high: float, mark: float) -> Html:
     """Draw an estimate with its interval, and a mark to hold it against."""
     axis = svg.Axis.around([low, dot, high, mark], 0.12)
-    if axis is None:
+    if axis is None or not math.isfinite(dot) or not math.isfinite(mark):
         return Html("")
     inner = [
         f"<line class='zero' x1='{axis.across(mark)}' x2='{axis.across(mark)}' y1='2' y2='22'/>",
@@ -115,7 +115,7 @@ def swarm(title: str, values: Sequence[float], marks: Sequence[tuple[str, str, f
     ]
     ticks = axis.ticks(4)
     inner += [
-        svg.text(axis.across(tick), floor + 24, "middle", word)
+        svg.text(axis.across(tick), floor + 24, svg.side(axis.part(tick)), word)
         for tick, word in zip(ticks, svg.labels(ticks), strict=True)
     ]
     return svg.plot(title, inner, height=floor + 8, space=(2, 22, 0))

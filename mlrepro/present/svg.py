@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from mlrepro.present.htmlparts import Html, escaped, number
 
+_EDGE = 0.06
+"""So near to an end, a word in the middle of its place would reach over it."""
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -82,6 +85,11 @@ def text(x: str, y: float, side: str, words: str, gap: int = 0, kind: str = "") 
     moved = f" dx='{gap}'" if gap else ""
     kind = f" class='{kind}'" if kind else ""
     return f"<text x='{x}' y='{y:.1f}'{moved} text-anchor='{side}'{kind}>{escaped(words)}</text>"
+
+
+def side(part: float) -> str:
+    """Return the side on which a word stands to its place, so that it does not leave the plot."""
+    return "start" if part < _EDGE else "end" if part > 1 - _EDGE else "middle"
 
 
 def level(down: float) -> str:
