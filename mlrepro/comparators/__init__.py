@@ -18,11 +18,13 @@ from mlrepro.comparators import (
     directory,
     lightgbm,
     numbers,
+    onnxes,
     pickles,
     printed,
     raw_bytes,
     tables,
     tensors,
+    torches,
     xgboost,
 )
 from mlrepro.comparators.base import HEAD, Comparator
@@ -106,9 +108,11 @@ def _same_bytes(a: Path, b: Path) -> bool:
 COMPARATORS: Sequence[Comparator] = (
     lightgbm.COMPARATOR,
     xgboost.COMPARATOR,
+    torches.COMPARATOR,
     pickles.COMPARATOR,
     arrays.COMPARATOR,
     tensors.COMPARATOR,
+    onnxes.COMPARATOR,
     tables.COMPARATOR,
     numbers.COMPARATOR,
     directory.comparator(compare),

@@ -110,6 +110,20 @@ class Blob:
         return None if self.size == other.size else min(self.size, other.size)
 
 
+class Slice(Source):
+    """A blob as a source of its own, which ends where the blob ends."""
+
+    def __init__(self, blob: Blob) -> None:
+        super().__init__(blob.source.file, blob.size)
+        self.blob = blob
+
+    def read(self, at: int, count: int) -> bytes:
+        """Return exactly `count` bytes from `at` on."""
+        if at < 0 or count < 0:
+            raise ValueError("it ends too early")
+        return self.blob.read(at, count)
+
+
 def held(data: bytes, kind: str = "bytes") -> Blob:
     """Return bytes of memory as a blob."""
     return Blob(Source.held(data), 0, len(data), kind)

@@ -54,8 +54,7 @@ class Walk:
 
     def compare(self, a: Any, b: Any, root: str = "") -> None:
         """Walk two roots."""
-        known = type(a) is Object and a.value is a
-        name = root or (a.shown if known and a.shown[:1].isupper() else "")
+        name = root or _root(a)
         stack: list[Iterator[_Pair]] = [iter([(a, b, Step(None, name, ""))])]
         while stack:
             pair = next(stack[-1], None)
@@ -157,26 +156,26 @@ class Walk:
         return found
 
     def _object(self, a: Object, b: Object, where: Step) -> Iterator[_Pair] | None:
-        shapes = [(len(o.args), len(o.states), o.new, o.kwargs is None) for o in (a, b)]
-        if a.made_by != b.made_by or shapes[0] != shapes[1]:
+        if (a.made_by, a.new) != (b.made_by, b.new):
             self.tally.broken(where, f"{short(a)} → {short(b)}")
             return None
         self.tally.equal()
         return self._parts(a, b, where)
 
     def _parts(self, a: Object, b: Object, where: Step) -> Iterator[_Pair]:
-        if type(a.maker) is not Name:
+        if type(a.maker) is not Name or type(b.maker) is not Name:
             yield a.maker, b.maker, Step(where, "class")
-        for i, (x, y) in enumerate(zip(a.args, b.args, strict=True)):
-            yield x, y, Step(Step(where, "args"), i, "[")
-        if a.kwargs is not None and b.kwargs is not None:
-            yield from self._pairs(a.kwargs.pairs, b.kwargs.pairs, Step(where, "args"))
-        if len(a.items) != len(b.items):
-            self.tally.broken(where, f"{len(a.items)} → {len(b.items)} items")
+        for what in ("args", "items", "states"):
+            x, y = getattr(a, what), getattr(b, what)
+            if len(x) != len(y):
+                self.tally.broken(where, f"{len(x)} → {len(y)} {what}")
+        yield from _positions(a.args, b.args, Step(where, "args"))
+        if a.kwargs is not None or b.kwargs is not None:
+            yield a.kwargs or Mapping(), b.kwargs or Mapping(), Step(where, "args")
         yield from _positions(a.items, b.items, where)
         if a.pairs or b.pairs:
             yield from self._pairs(a.pairs, b.pairs, where)
-        for x, y in zip(a.states, b.states, strict=True):
+        for x, y in zip(a.states, b.states, strict=False):
             yield from self._state(x, y, where)
 
     def _state(self, x: Any, y: Any, where: Step) -> Iterator[_Pair]:
@@ -266,6 +265,13 @@ class Walk:
                 self.tally.number(a, b, where)
             close = _close(a, b, tolerance or self.tolerance)
             self.tally.moved(where, f"{short(a)} → {short(b)}", close=close)
+
+
+def _root(node: Any) -> str:
+    """Return the class of an estimator or a module; a container has no name in its paths."""
+    if type(node) is not Object or node.value is not node or type(node.maker) is not Name:
+        return ""
+    return "" if node.maker.module in ("collections", "builtins") else node.shown
 
 
 def _positions(a: list[Any], b: list[Any], where: Step) -> Iterator[_Pair]:

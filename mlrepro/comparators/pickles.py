@@ -9,23 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import re
-import struct
-import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mlrepro.comparators import unpacked
 from mlrepro.comparators.base import HEAD, Comparator
 from mlrepro.comparators.blobs import Blob, Source
+from mlrepro.comparators.damage import translated
 from mlrepro.comparators.joblibs import JoblibMachine
-from mlrepro.comparators.legacy import MAGIC, tensors_of
 from mlrepro.comparators.objecttree import Walk
+from mlrepro.comparators.torchlegacy import MAGIC, tensors_of
 from mlrepro.comparators.treewords import Step
 from mlrepro.drift import Difference, Tolerance
-from mlrepro.errors import ComparisonError
 
 _SUFFIXES = (".pkl", ".pickle", ".joblib", ".p", ".pck", ".pcl")
 _PACKED_SUFFIXES = (".gz", ".z", ".bz2", ".xz", ".lzma", ".lz4", ".zlib")
@@ -33,13 +28,6 @@ _LOOSE = (".sav", ".dump", ".pt", ".pth", ".model", ".bin")  # others write thes
 _OLD = re.compile(rb"(\((lp|dp|tp|c|i)|c)[\w.]*\n|\]q.|\}q.", re.DOTALL)
 _BINARY = re.compile(rb"\x80[\x02-\x05][\x95\]}()NKMJGXUcC\x8a\x8c\x88\x89\x8f(]", re.DOTALL)
 _MOST_IN_A_ROW = 10_000
-
-DAMAGE = (
-    ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, EOFError,
-    MemoryError, RecursionError, struct.error, SyntaxError, zipfile.BadZipFile, zlib.error,
-    NotImplementedError, RuntimeError, OSError, *unpacked.DAMAGE,
-)  # fmt: skip
-"""What the machine, numpy, zipfile and the unpackers raise for damaged files, tried by fuzzing."""
 
 
 def _recognises(path: Path, head: bytes) -> bool:
@@ -55,16 +43,6 @@ def _recognises(path: Path, head: bytes) -> bool:
     return suffixes[-1:] != [] and (
         suffixes[-1] in _SUFFIXES or (suffixes[-1] in _LOOSE and bool(_OLD.match(head)))
     )
-
-
-@contextmanager
-def translated(name: str) -> Iterator[None]:
-    """Turn what damage raises into one clear error."""
-    try:
-        yield
-    except DAMAGE as error:
-        what = " ".join(str(error).split())[:120] or type(error).__name__
-        raise ComparisonError(f"`{name}` is damaged: {what}") from error
 
 
 def _compare(recorded: Path, rebuilt: Path, tolerance: Tolerance) -> Difference:
@@ -93,7 +71,7 @@ def read(source: Source) -> list[Any]:
 
     Raises
     ------
-    ValueError and others of `DAMAGE`
+    ValueError and others of `damage.DAMAGE`
         If it is no pickle, or a damaged one.
     """
     found: list[Any] = []
