@@ -123,7 +123,9 @@ class _Work:
         self._tell()
         try:
             into = self.folder / str(number)
-            one = repeating.trained(self.here, self.record, into=into, notify=self._aside())
+            one = repeating.trained(
+                self.here, self.record, into=into, earlier=self.repeats, notify=self._aside()
+            )
         except InconclusiveError as error:
             if not self.repeats:
                 raise

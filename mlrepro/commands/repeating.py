@@ -52,6 +52,7 @@ def trained(
     *,
     factors: Factors | None = None,
     into: Path | None = None,
+    earlier: Sequence[Repeat] = (),
     notify: Callable[[str], None],
 ) -> Repeat:
     """Train a run once more in a clean room.
@@ -62,6 +63,8 @@ def trained(
         What is changed.
     into : Path, optional
         A folder for copies of what decides; without it only the numbers are kept.
+    earlier : sequence of Repeat
+        Those of which a file that came out the same need not be kept again.
 
     Raises
     ------
@@ -70,11 +73,11 @@ def trained(
     """
     how = How(brief=True, factors=factors or Factors())
     try:
-        return _once(here, record, how, into, notify, folders=True)
+        return _once(here, record, how, into, earlier, notify, folders=True)
     except TrainingFailedError as error:
         if "File exists" not in (error.hint or ""):
             raise
-    return _once(here, record, how, into, notify, folders=False)  # as `rebuild` does
+    return _once(here, record, how, into, earlier, notify, folders=False)  # as `rebuild` does
 
 
 def _once(
@@ -82,6 +85,7 @@ def _once(
     record: Manifest,
     how: How,
     into: Path | None,
+    earlier: Sequence[Repeat],
     notify: Callable[[str], None],
     *,
     folders: bool,
@@ -95,7 +99,7 @@ def _once(
         if into is None:
             return repeat
         against = _against(made, notify)
-        return replace(repeat, kept=_copies(made, into, set(against)), against=against)
+        return replace(repeat, kept=_copies(made, into, set(against), earlier), against=against)
 
 
 def _against(made: Made, notify: Callable[[str], None]) -> dict[str, Difference]:
@@ -109,20 +113,29 @@ def _against(made: Made, notify: Callable[[str], None]) -> dict[str, Difference]
     return {one.path: one.difference for one in judged if one.decides}
 
 
-def _copies(made: Made, into: Path, paths: set[str]) -> dict[str, Path]:
+def _copies(made: Made, into: Path, paths: set[str], earlier: Sequence[Repeat]) -> dict[str, Path]:
     """Copy what decides out of the room, under its own name, since names tell kinds."""
     into.mkdir(parents=True)
     found = {}
     for number, (old, new) in enumerate(judging.counterparts(made.record, made.trained, made.room)):
         if old.path in paths if paths else _counts(made.record, old.path, old.role):
-            target = into / str(number) / Path(old.path).name
-            target.parent.mkdir()
-            if new.is_dir():
-                shutil.copytree(new, target)
-            else:
-                shutil.copyfile(new, target)
-            found[old.path] = target
+            known = next((o.kept[old.path] for o in earlier if _equal(o, old.path, new)), None)
+            found[old.path] = known or _copy(new, into / str(number) / Path(old.path).name)
     return found
+
+
+def _equal(one: Repeat, path: str, new: Path) -> bool:
+    before = one.kept.get(path)
+    return before is not None and before.is_dir() == new.is_dir() and digest(before) == digest(new)
+
+
+def _copy(source: Path, target: Path) -> Path:
+    target.parent.mkdir()
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        shutil.copyfile(source, target)
+    return target
 
 
 def _counts(record: Manifest, path: str, role: Role) -> bool:
@@ -177,11 +190,10 @@ def _between(path: str, repeats: Sequence[Repeat], a: int, b: int) -> Difference
             raise ComparisonError(f"the recorded {path} is not to be had, so it is no repeat")
         return found
     left, right = repeats[a].kept.get(path), repeats[b].kept.get(path)
-    if left is None or right is None:
-        lacking = left is right
-        return Difference(path, Verdict.IDENTICAL if lacking else Verdict.MISSING)
-    if left.is_dir() and right.is_dir() and digest(left) == digest(right):
+    if left == right:
         return Difference(path, Verdict.IDENTICAL)
+    if left is None or right is None:
+        return Difference(path, Verdict.MISSING)
     return comparators.compare(left, right, name=path, tolerance=Tolerance())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from mlrepro.commands import floors
@@ -105,41 +105,50 @@ def _remarks(
 ) -> Iterator[str]:
     """Say what it means, the most telling first."""
     del record
-    moved = {a.path for a in before.artifacts if a.difference.verdict is Verdict.DRIFTED}
-    for one in after.artifacts if after.noise else ():
-        if one.path in moved and one.decides:
-            yield from _of_floor(one, after.noise)
+    moved = [a for a in before.artifacts if a.difference.verdict is Verdict.DRIFTED]
+    left = {a.path for a in after.artifacts if a.difference.verdict is Verdict.DRIFTED}
+    if after.noise:
+        yield from _of_floors([one for one in moved if one.decides], left, after.noise)
     for path, asked in _by_model(after.predictions):
-        if path in moved:
-            yield from _of_quality(path, asked, several=len(moved) > 1)
+        if path in {one.path for one in moved}:
+            yield from _of_quality(path, asked, several=_models(moved) > 1)
     if after.noise and after.noise.ensemble:
         values = {**_of_deltas(after.predictions), **metrics}
         yield from _of_ensemble(after.noise.ensemble, values, moved=bool(moved))
 
 
-def _of_floor(one: ArtifactDrift, noise: Noise | None) -> Iterator[str]:
-    floor = _floor(noise, one.path)
-    if noise is None or floor is None:
-        return
-    on = f"on this machine ({noise.repeats} repeats)"
-    if not noise.here:
-        on = f"on another machine ({noise.repeats} repeats, {noise.machine})"
-    if floor.verdict <= Verdict.EQUIVALENT:
-        yield f"{one.path} is identical to itself {on}, so this drift has a cause"
-    elif one.difference.verdict is Verdict.CLOSE:
-        yield f"{one.path}: the drift is inside the noise floor of {noise.repeats} repeats"
-    elif not floors.holds(floor, one.difference):
-        yield f"{one.path}: {_outside(floor, one, noise.repeats)}"
-    elif noise.trusted:
-        yield (
-            f"{one.path}: the drift is inside the noise floor of {noise.repeats} repeats, but the"
-            " tolerance that was given decides"
+def _models(artifacts: Sequence[ArtifactDrift]) -> int:
+    return sum(one.role is Role.WEIGHTS for one in artifacts)
+
+
+def _of_floors(
+    moved: Sequence[ArtifactDrift], left: Collection[str], noise: Noise
+) -> Iterator[str]:
+    """Set each drift against the floor; those of `left` are still one."""
+    pairs = [(one, floor) for one in moved if (floor := _floor(noise, one.path))]
+    exact = [one.path for one, floor in pairs if floor.verdict <= Verdict.EQUIVALENT]
+    if exact:
+        on = f"on this machine ({noise.repeats} repeats)"
+        if not noise.here:
+            on = f"on another machine ({noise.repeats} repeats, {noise.machine})"
+        which = "" if len(exact) == len(moved) else f"{', '.join(exact)}: "
+        yield f"{which}identical to itself {on}, so this drift has a cause"
+    for one, floor in pairs:
+        if one.path not in exact:
+            yield f"{one.path}: {_beside(floor, one, noise, decided=one.path in left)}"
+
+
+def _beside(floor: Repeated, one: ArtifactDrift, noise: Noise, *, decided: bool) -> str:
+    """Say how a drift compares with the noise floor."""
+    if not floors.holds(floor, one.difference):
+        return _outside(floor, one, noise.repeats)
+    if not noise.trusted:
+        return (
+            "the drift is inside a noise floor that neither this clone nor the run's author"
+            " measured, which turns no verdict; `mlrepro calibrate` measures your own"
         )
-    else:
-        yield (
-            f"{one.path}: the drift is inside a noise floor that neither this clone nor the run's"
-            " author measured, which turns no verdict; `mlrepro calibrate` measures your own"
-        )
+    but = ", but the tolerance that was given decides" if decided else ""
+    return f"the drift is inside the noise floor of {noise.repeats} repeats{but}"
 
 
 def _outside(floor: Repeated, one: ArtifactDrift, repeats: int) -> str:
@@ -199,7 +208,8 @@ def _of_deltas(predictions: Sequence[Predicted]) -> dict[str, float]:
 def _of_ensemble(ensemble: Ensemble, values: Mapping[str, float], *, moved: bool) -> Iterator[str]:
     """Place the rebuilt and the recorded numbers among those of other seeds."""
     named = [name for name in ensemble.metrics if better(name)] or list(ensemble.metrics)
-    for name in named[:_MOST]:
+    first = {plain_name(name): name for name in reversed(named)}  # a file's before a fit's
+    for name in [name for name in named if name in first.values()][:_MOST]:
         column = ensemble.metrics[name]
         if len(column) < 2 or min(column) == max(column):
             continue

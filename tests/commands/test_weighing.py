@@ -89,7 +89,7 @@ def test_within_noise_is_never_said_of_a_run_that_repeats_itself_exactly():
 
     assert found.verdict is Verdict.DRIFTED
     assert found.remarks == (
-        "model.txt is identical to itself on this machine (3 repeats), so this drift has a cause",
+        "identical to itself on this machine (3 repeats), so this drift has a cause",
     )
 
 
