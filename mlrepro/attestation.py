@@ -100,12 +100,12 @@ class Method:
     ----------
     code : str
         ``recorded``, or ``head``: such a one is no rebuild of the run, and is not counted.
-    tree : str
-        The git tree that it was trained with.
     threads : str
         ``recorded`` or ``current``.
     environment : str
         ``lock``: made from the recorded lock; ``active``.
+    tree : str
+        The git tree that it was trained with.
     fingerprint : Digest or None
         Of that environment.
     python : str
@@ -120,10 +120,10 @@ class Method:
         Whether only *identical* passed.
     """
 
-    code: str = "recorded"
+    code: str
+    threads: str
+    environment: str
     tree: str = ""
-    threads: str = "recorded"
-    environment: str = "lock"
     fingerprint: Digest | None = None
     python: str = ""
     lock: str = ""
@@ -178,7 +178,7 @@ class Attestation:
     mlrepro: str
     verdict: str
     artifacts: tuple[Rebuilt, ...]
-    method: Method = field(default_factory=Method)
+    method: Method
     machine: Platform = field(default_factory=Platform)
     threads: tuple[ThreadPool, ...] = ()
     materials: tuple[Material, ...] = ()

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mlrepro.attestation import Attestation, Distance, Rebuilt
+from mlrepro.attestation import Attestation, Distance, Method, Rebuilt
 from mlrepro.commands.attestations import Rebuild, summary
 from mlrepro.commands.rebuild import rebuild
 from mlrepro.errors import GitError, ManifestError
@@ -152,10 +152,11 @@ def test_a_colleague_signs_with_gpg_and_pushes_and_the_author_sees_it(trained, t
 def record(**changes) -> Attestation:
     part = Rebuilt("model.txt", Role.WEIGHTS, "identical", True, MODEL, MODEL)
     whole = Attestation("a" * 64, "Ann <ann@example.org>", "2026-01-02T03:04:05Z", "1.0",
-                        "identical", (part,), machine=Platform(host="one", cpu="A"))  # fmt: skip
+                        "identical", (part,), METHOD, machine=Platform(host="one", cpu="A"))  # fmt: skip
     return dataclasses.replace(whole, **changes)
 
 
+METHOD = Method("recorded", "recorded", "lock")
 MODEL, OTHER = Digest("md5", "1" * 32), Digest("md5", "2" * 32)
 
 
@@ -234,8 +235,7 @@ def test_machines_are_counted_once_by_their_newest_rebuild():
     rebuilds = [Rebuild(str(n), True, one) for n, one in enumerate(told)]
 
     assert summary(manifest, rebuilds) == (
-        "on 3 machines by 2 people: 2 identical, 1 close,"
-        " largest leaf value difference 2e-13 / std"
+        "on 3 machines by 2 people: 2 identical, 1 close, largest leaf value difference 2e-13 / std"
     )
     assert summary(manifest, rebuilds[4:]) == ""
 
