@@ -78,7 +78,7 @@ def _excuse(one: ArtifactDrift, report: DriftReport) -> str:
     if one.role is Role.WEIGHTS and asked and all(map(_predicts_the_same, asked)):
         rows = sum(p.rows for p in asked)
         worst = max(p.ratio for p in asked)
-        return f"its predictions of {rows} rows are the same (rms / std {worst:.2g})"
+        return f"but its predictions of {rows} rows are the same (rms / std {worst:.2g})"
     noise = report.noise
     floor = _floor(noise, one.path)
     if noise and noise.trusted and floor and floors.holds(floor, one.difference):

@@ -58,7 +58,7 @@ def test_a_model_that_predicts_the_same_is_close_and_says_why():
 
     assert found.verdict is Verdict.CLOSE
     summary = found.artifacts[0].difference.summary
-    assert summary.startswith("100 of 100 trees differ; close: its predictions of 1000 rows")
+    assert summary.startswith("100 of 100 trees differ; close: but its predictions of 1000 rows")
 
 
 @pytest.mark.parametrize(
