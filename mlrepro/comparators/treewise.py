@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -71,8 +72,22 @@ class Treewise:
         summary = f"{len(found)} of {len(self.moved)} trees differ, the first is tree {found[0]}"
         if len(found) > _LISTED:
             summary += f"; {_LISTED} are listed"
-        node = Difference("tree by tree", verdict, summary, children=children, compared=len(found))
+        node = Difference(
+            "tree by tree",
+            verdict,
+            summary,
+            children=children,
+            compared=len(found),
+            runs=tuple(self._runs()),
+        )
         yield Part(node, sys.maxsize)  # the fields have told the first divergence
+
+    def _runs(self) -> Iterator[tuple[int, Verdict]]:
+        """Yield the verdicts of all trees in order, each with how many follow each other."""
+        words = {(False, False): Verdict.EQUIVALENT, (True, False): Verdict.CLOSE}
+        pairs = zip(self.moved.tolist(), self.beyond.tolist(), strict=True)
+        for pair, group in itertools.groupby(pairs):
+            yield sum(1 for _ in group), words.get(pair, Verdict.DRIFTED)
 
     def _child(self, tree: int, parted: Callable[[int], str]) -> Difference:
         path = f"tree {tree}"
