@@ -5,7 +5,6 @@ from __future__ import annotations
 from mlrepro.drift import DriftReport
 from mlrepro.verdicts import Verdict
 
-
 _EXCUSE = "close: "
 """What stands in a summary before the reason why a drift counts as close; see `weighing`."""
 
