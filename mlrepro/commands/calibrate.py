@@ -194,7 +194,8 @@ class _Work:
         recorded = metricvalues.of_record(self.here, self.record)
         if not _moved(columns, recorded):
             self.notes.append(
-                f"no number moved with {seed.parameter}: it may not be how this training is seeded"
+                f"no number moved with {seed.parameter}: either this training is seeded otherwise,"
+                " or its numbers do not depend on the seed"
             )
         return Ensemble(
             parameter=seed.parameter,

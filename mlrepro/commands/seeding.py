@@ -14,8 +14,10 @@ from mlrepro.cleanroom.factors import Factors
 from mlrepro.errors import MlreproError, UsageError
 from mlrepro.manifest import Fit, Manifest
 
-LIBRARIES = ("lightgbm", "xgboost", "sklearn", "torch")
-"""Libraries whose seed the probe can give: ``lightgbm:seed``."""
+_LIBRARIES = {"lightgbm": "seed", "xgboost": "seed", "sklearn": "random_state"}
+"""Libraries to whose calls the probe can give a seed, and how they call it."""
+_CALLS = {"lightgbm": ("lightgbm", "LGBM"), "xgboost": ("xgboost", "XGB"), "sklearn": ("sklearn",)}
+"""How the names of a library's calls begin: ``lightgbm.train``, ``LGBMClassifier.fit``."""
 
 _HINT = (
     "Say how it is passed with --seed-param: `--seed`, `seed=`, `params.yaml:train.seed`,"
@@ -96,8 +98,8 @@ def _named(record: Manifest, wanted: str, content: Callable[[str], bytes]) -> Se
     if wanted.endswith("="):
         return _added(record, wanted, ())
     file, _, key = wanted.rpartition(":")
-    if file in LIBRARIES and key:
-        return _forced(file, key, _fitted(record.fits, file, key))
+    if file in _LIBRARIES and key:
+        return _forced({file: key}, _fitted(record.fits, file, key))
     if file and key:
         return _in_file(_place(record, file), key.strip(), content)
     raise UsageError(f"`{wanted:.80}` is not how run {record.short} was seeded", hint=_HINT)
@@ -287,23 +289,25 @@ def _with(data: Any, path: Sequence[str], value: int) -> Any:
 
 
 def _in_fits(fits: Sequence[Fit]) -> Seed | None:
-    for library, key in (("lightgbm", "seed"), ("xgboost", "seed"), ("sklearn", "random_state")):
-        recorded = _fitted(fits, library, key)
-        if recorded is not None:
-            return _forced(library, key, recorded)
-    return None
+    """Find the libraries whose calls were given a seed; all of them get the other one."""
+    given = {name: _fitted(fits, name, key) for name, key in _LIBRARIES.items()}
+    keys = {name: _LIBRARIES[name] for name, seed in given.items() if seed is not None}
+    return _forced(keys, given[next(iter(keys))]) if keys else None
 
 
 def _fitted(fits: Sequence[Fit], library: str, key: str) -> int | None:
     """Return the seed that a library's calls were given; None where that is not known."""
     names = {key, "seed", "random_state"}
     for fit in fits:
-        if fit.call.startswith(library):
+        if fit.call.startswith(_CALLS[library]):
             given = (value for name, value in fit.params.items() if name in names)
             if found := [n for n in given if isinstance(n, int) and not isinstance(n, bool)]:
                 return found[0]
     return None
 
 
-def _forced(library: str, key: str, recorded: int | None) -> Seed:
-    return Seed(f"{library}: {key}", recorded, lambda seed: Factors(forced={library: {key: seed}}))
+def _forced(keys: Mapping[str, str], recorded: int | None) -> Seed:
+    def factors(seed: int) -> Factors:
+        return Factors(forced={library: {key: seed} for library, key in keys.items()})
+
+    return Seed(", ".join(f"{name}: {key}" for name, key in keys.items()), recorded, factors)

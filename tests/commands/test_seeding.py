@@ -97,6 +97,19 @@ def test_the_seed_that_a_library_was_given_is_forced():
     assert found.factors(7).forced == {"lightgbm": {"seed": 7}}
 
 
+def test_every_library_that_was_given_a_seed_is_forced():
+    fits = (
+        Fit("sklearn RandomForestClassifier.fit", params={"random_state": 7}),
+        Fit("XGBClassifier.fit", params={"seed": 42}),
+        Fit("LGBMClassifier.fit", params={"num_leaves": 7}),
+    )
+
+    found = find(recorded(fits=fits))
+
+    assert found.parameter == "xgboost: seed, sklearn: random_state"
+    assert found.factors(3).forced == {"xgboost": {"seed": 3}, "sklearn": {"random_state": 3}}
+
+
 def test_what_the_user_says_comes_first():
     record = recorded("python", "train.py", "--seed", "42", fits=(Fit("xgboost.train"),))
 
