@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mlrepro.comparators import (
@@ -20,8 +20,10 @@ from mlrepro.comparators import (
     numbers,
     onnxes,
     pickles,
+    plugins,
     printed,
     raw_bytes,
+    skops,
     tables,
     tensors,
     torches,
@@ -81,10 +83,18 @@ def _kind(path: Path, name: str) -> str:
 
 def _comparator(recorded: Path, rebuilt: Path, name: str, *, folder: bool) -> Comparator:
     if folder:
-        return next(c for c in COMPARATORS if c.recognises(recorded, b""))
+        return next(c for c in _asked() if c.recognises(recorded, b""))
     named = Path(name)  # an object of the store has no suffix; the artifact has
     heads = _head(recorded), _head(rebuilt)
-    return next(c for c in COMPARATORS if all(c.recognises(named, head) for head in heads))
+    return next(c for c in _asked() if all(c.recognises(named, head) for head in heads))
+
+
+def _asked() -> Iterator[Comparator]:
+    """Yield whom to ask, in order; those of other packages between the two halves of the table."""
+    general = COMPARATORS.index(tables.COMPARATOR)
+    yield from COMPARATORS[:general]
+    yield from plugins.comparators()
+    yield from COMPARATORS[general:]
 
 
 def _head(path: Path) -> bytes:
@@ -109,6 +119,7 @@ COMPARATORS: Sequence[Comparator] = (
     lightgbm.COMPARATOR,
     xgboost.COMPARATOR,
     torches.COMPARATOR,
+    skops.COMPARATOR,
     pickles.COMPARATOR,
     arrays.COMPARATOR,
     tensors.COMPARATOR,
@@ -120,4 +131,7 @@ COMPARATORS: Sequence[Comparator] = (
     printed.COMPARATOR,
     raw_bytes.COMPARATOR,
 )
-"""In the order in which they are asked: a kind that content tells before one that a name tells."""
+"""In the order in which they are asked: a kind that content tells before one that a name tells.
+
+From `tables` on they are general; those of other packages are asked before these: see `plugins`.
+"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tokenize
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from mlrepro.errors import ComparisonError
 DAMAGE = (
     ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError,
     RecursionError, struct.error, SyntaxError, zipfile.BadZipFile, NotImplementedError,
-    RuntimeError, *unpacked.DAMAGE,
+    RuntimeError, tokenize.TokenError, *unpacked.DAMAGE,
 )  # fmt: skip
 """What the machine, numpy, zipfile and the unpackers raise, tried by fuzzing."""
 
