@@ -25,6 +25,8 @@ from mlrepro.manifest import Manifest, Role
 
 _SAME = 1e-9
 """Predictions that are no further apart, rms / std, are those of the same model (design, §8)."""
+_LEARNED = "training rows"
+"""How the name of rows begins that the model was trained on (`probe` …/evaluations.py)."""
 _NEAR = 3.0
 """A drift so many times as large as the largest of few repeats may be one of more repeats."""
 _MOST = 4
@@ -166,19 +168,22 @@ def _by_model(predictions: Sequence[Predicted]) -> Iterator[tuple[str, list[Pred
 
 def _of_quality(path: str, asked: Sequence[Predicted], *, several: bool) -> Iterator[str]:
     """Compare the quality of two models where the labels of the rows are known."""
-    deltas = [(one, delta) for one in asked for delta in one.deltas]
-    if all(map(_predicts_the_same, asked)) or not deltas:
+    told = [one for one in asked if one.deltas]
+    tested = [one for one in told if not one.data.startswith(_LEARNED)] or told
+    if all(map(_predicts_the_same, asked)) or not tested:
         return
     title = f"{path}: " if several else ""
-    apart = [(one, delta) for one, delta in deltas if not delta.low <= 0 <= delta.high]
-    _rows, delta = (apart or deltas)[0]
-    told = f"{delta.metric} {_delta(delta)}"
+    on = " on the rows it learned from" if tested[0].data.startswith(_LEARNED) else ""
+    deltas = [delta for one in tested for delta in one.deltas]
+    apart = [delta for delta in deltas if not delta.low <= 0 <= delta.high]
+    delta = (apart or deltas)[0]
+    said = f"{delta.metric} {_delta(delta)}"
     if not apart:
-        yield f"{title}another model of the same quality: {told} includes 0"
+        yield f"{title}another model of the same quality{on}: {said} includes 0"
         return
     up = (delta.rebuilt > delta.recorded) == (better(delta.metric) >= 0)
     word = {True: "better", False: "worse"}[up] if better(delta.metric) else "other"
-    yield f"{title}another model of {word} quality: {told} excludes 0"
+    yield f"{title}another model of {word} quality{on}: {said} excludes 0"
 
 
 def _delta(delta: Delta) -> str:

@@ -166,6 +166,20 @@ def test_equal_quality_is_told_and_the_model_is_still_drifted():
     )
 
 
+def test_quality_is_judged_by_tested_rows_and_those_it_learned_from_are_named():
+    better = Delta("auc", 0.90, 0.99, 0.05, 0.12, 0.004, 1000)
+    same = Delta("auc", 0.90, 0.91, -0.02, 0.04, 0.004, 1000)
+    learned = predicted(data="training rows of lightgbm.train", deltas=(better,))
+
+    both = weigh(report(predictions=(learned, predicted(deltas=(same,)))))
+    alone = weigh(report(predictions=(learned,)))
+
+    assert both.remarks[0].startswith("another model of the same quality: auc +0.010")
+    assert alone.remarks[0].startswith(
+        "another model of better quality on the rows it learned from"
+    )
+
+
 @pytest.mark.parametrize(
     ("metric", "word"), [("auc", "better"), ("rmse", "worse"), ("surprise", "other")]
 )
