@@ -17,7 +17,7 @@ from mlrepro.errors import ComparisonError, TrainingFailedError
 from mlrepro.manifest import Manifest, Role
 from mlrepro.stores.place import Place, digest
 
-_ALL_PAIRS = 4
+_ALL_PAIRS = 6
 """Up to so many repeats each is compared with each; of more, each with the first."""
 
 
