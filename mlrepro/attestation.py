@@ -219,7 +219,10 @@ class Attestation:
             raise ManifestError("not the record of a rebuild")
         if predicate.get("schema") != SCHEMA:
             raise ManifestError(f"a record of schema {predicate.get('schema')!r:.20}")
-        found = plain.load(cls, predicate)
+        try:
+            found = plain.load(cls, predicate)
+        except OverflowError as error:
+            raise ManifestError("a number that no float holds") from error
         _expect_consistent(found)
         if statement.get("subject") != _subjects(found.artifacts):
             raise ManifestError("its subjects are not its artifacts")

@@ -114,7 +114,7 @@ def inside(
             if not (paths[0] and paths[1]):
                 left_out.setdefault("their bytes are not all here", []).append(name)
                 continue
-            found.append(_compared(name, paths[0], paths[1], a, b, notify))
+            found.append(_compared(name, paths[0], paths[1], scratch / str(number), a, b, notify))
         except (MlreproError, OSError) as error:
             left_out.setdefault(str(error), []).append(name)
     return tuple(found), tuple(
@@ -167,27 +167,45 @@ def _md5(data: bytes) -> str:
 
 
 def _compared(
-    name: str, a: Path, b: Path, left: Read, right: Read, notify: Callable[[str], None]
+    name: str,
+    a: Path,
+    b: Path,
+    scratch: Path,
+    left: Read,
+    right: Read,
+    notify: Callable[[str], None],
 ) -> Difference:
     size = max(a.stat().st_size, b.stat().st_size)
     if size > LARGEST:
         raise MlreproError(f"more than {LARGEST / 1e9:.0f} GB")
     if size > _SLOW:
         notify(f"comparing {name} ({size / 1e6:.0f} MB)")
-    found = comparators.compare(a, b, name=name, tolerance=Tolerance())
-    rows = tablediff.rows(a, b, name) if found.verdict > Verdict.IDENTICAL else None
+    rows = tablediff.rows(a, b, name)
+    if rows and rows.shifted:
+        found = _apart(name, a, b, rows, scratch)
+    else:
+        found = comparators.compare(a, b, name=name, tolerance=Tolerance())
     found = _reworded(found, left.label, right.label)
-    if rows is None:
+    if rows is None or found.verdict <= Verdict.EQUIVALENT:
         return found
     told = [*_told(rows, left.label, right.label)]
     return replace(found, summary="; ".join(filter(None, [*told, _cells(found, rows)])))
+
+
+def _apart(name: str, a: Path, b: Path, rows: Rows, scratch: Path) -> Difference:
+    """Compare the rows that only one side has: row beside row, all others would differ too."""
+    if not (rows.a > rows.both and rows.b > rows.both):
+        return Difference(name, Verdict.DRIFTED, comparator="table", compared=rows.both)
+    x, y = (scratch.with_name(f"{scratch.name}{word}-apart") for word in "ab")
+    tablediff.write_apart(a, b, x, y)
+    return comparators.compare(x, y, name=name, tolerance=Tolerance())
 
 
 def _cells(found: Difference, rows: Rows) -> str:
     """Return the comparator's summary without what the rows and columns have told already."""
     parts = [part for part in found.summary.split("; ") if "on one side only" not in part]
     said = "; ".join(parts if rows.a != rows.b or rows.gone or rows.come else [found.summary])
-    return f"row beside row, {said}" if said and (rows.a != rows.b or rows.moved) else said
+    return f"of the rows that only one has, {said}" if said and rows.shifted else said
 
 
 def _told(rows: Rows, a: str, b: str) -> Iterator[str]:
@@ -199,13 +217,13 @@ def _told(rows: Rows, a: str, b: str) -> Iterator[str]:
             yield f"column{'s' * (len(names) > 1)} only in {label}: {_listed(names)}"
     if rows.gone or rows.come:
         return
-    if rows.both < max(rows.a, rows.b) and (rows.a != rows.b or rows.moved):
+    if rows.both < max(rows.a, rows.b) and (rows.a != rows.b or rows.shifted):
         yield (
             f"{rows.both} rows are in both, {rows.a - rows.both} only in {a},"
             f" {rows.b - rows.both} only in {b}"
         )
-    elif rows.moved:
-        yield "the same rows in another order"
+    if rows.moved:
+        yield f"{'these' if rows.both < max(rows.a, rows.b) else 'the same'} rows in another order"
 
 
 _WORDS = (

@@ -1,7 +1,8 @@
 """Tablediff: what became of the rows and columns of a table of text, wherever its rows stand.
 
 The comparators lay row beside row, so that one row more at the top makes all the others differ.
-Here the rows of both sides are sets: how many came, went, or only stand elsewhere.
+Here the rows of both sides are sets: how many came, went, or only stand elsewhere. What stands on
+one side only can then be laid side by side.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class Rows:
         How many stand in both.
     moved : bool
         Whether those that stand in both have another order.
+    shifted : bool
+        Whether some that stand in both have another number, since rows before them came or went.
     gone, come : tuple of str
         Names of columns that only the one or the other has.
     """
@@ -38,6 +41,7 @@ class Rows:
     b: int
     both: int
     moved: bool
+    shifted: bool
     gone: tuple[str, ...] = ()
     come: tuple[str, ...] = ()
 
@@ -55,6 +59,18 @@ def rows(a: Path, b: Path, name: str) -> Rows | None:
     return _overlap(left, right, gone, come)
 
 
+def write_apart(a: Path, b: Path, x: Path, y: Path) -> None:
+    """Write the rows of two tables that only one of them has, each below its header."""
+    left, right = _Lines.read(a), _Lines.read(b)
+    common = {*left.hashes} & {*right.hashes}
+    for source, target, lines in ((a, x, left), (b, y, right)):
+        with source.open("rb") as file, target.open("wb") as written:
+            if lines.columns:
+                written.write(file.readline())
+            # `hash` of bytes is the same again within one process.
+            written.writelines(one for one in file if (h := _hash(one)) and h not in common)
+
+
 def _size(path: Path) -> int:
     return path.stat().st_size
 
@@ -70,16 +86,20 @@ class _Lines:
         hashes = array("q")
         with path.open("rb") as file:
             first = file.readline(2**20)
-            for line in file:
-                if bare := line.rstrip(b"\r\n"):
-                    hashes.append(hash(bare))
+            hashes.extend(h for line in file if (h := _hash(line)))
         text = first.decode("utf-8-sig", "replace").rstrip("\r\n")
         delimiter = max(_DELIMITERS, key=text.count)
         columns = next(csv.reader([text], delimiter=delimiter), [])
         if any(map(_is_number, columns)):  # a table without a header
-            hashes.append(hash(first.rstrip(b"\r\n")))
+            hashes.insert(0, _hash(first))
             columns = []
         return cls([one.strip() for one in columns], hashes)
+
+
+def _hash(line: bytes) -> int:
+    """Return a number that is the same for equal lines; 0 for an empty one."""
+    bare = line.rstrip(b"\r\n")
+    return (hash(bare) or 1) if bare else 0
 
 
 def _is_number(cell: str) -> bool:
@@ -100,4 +120,6 @@ def _overlap(left: _Lines, right: _Lines, gone: tuple[str, ...], come: tuple[str
     # Rows that one side has more often have no place of their own to compare.
     alike = x[i][m[i] == n[j]]
     moved = not np.array_equal(a[np.isin(a, alike)], b[np.isin(b, alike)])
-    return Rows(len(a), len(b), int(common.sum()), moved, gone, come)
+    both, short = int(common.sum()), min(len(a), len(b))
+    shifted = int((a[:short] == b[:short]).sum()) < both
+    return Rows(len(a), len(b), both, moved, shifted, gone, come)

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from mlrepro.commands import diffinputs
+from mlrepro.commands.diff import diff
 from tests.commands.test_run import TRAIN
 
 
@@ -174,6 +176,8 @@ def test_rows_in_another_order_are_told_and_an_input_that_is_lost_is_named(fed):
     head, *rows = (fed.root / "data.csv").read_text().splitlines()
     fed.write("data.csv", "\n".join([head, *reversed(rows)]) + "\n")
     moved = fed.mlrepro("diff", "two").stdout
+    fed.write("data.csv", "\n".join([head, "0.5,0,first", *rows[:-1], "9.5,9,last"]) + "\n")
+    shifted = fed.mlrepro("diff", "two").stdout
 
     fed.write("data.csv", TABLE.replace("city", "town"))
     renamed = fed.mlrepro("diff", "two").stdout
@@ -181,6 +185,18 @@ def test_rows_in_another_order_are_told_and_an_input_that_is_lost_is_named(fed):
     damaged = fed.mlrepro("diff", "two").stdout
 
     assert "data.csv: the same rows in another order" in moved
+    assert "501 rows are in both, 1 only in two, 2 only in the working tree" in shifted
+    assert "city: 1 of 1 cells differ" in shifted
     assert "column only in two: city; column only in the working tree: town" in renamed
     assert "compared by their digests alone: data.csv (" in damaged
     assert "data.csv: md5:" in damaged
+
+
+def test_an_input_that_is_too_large_is_told_by_its_digest(fed, monkeypatch):
+    monkeypatch.setattr(diffinputs, "LARGEST", 1000)
+
+    report = diff("one", "two", start=fed.root)
+
+    assert [change.what for change in report.inputs] == ["data.csv"]
+    assert report.input_drifts == ()
+    assert "data.csv (too large, or too many)" in report.notes[-1]
