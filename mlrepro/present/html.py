@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 
 from mlrepro.commands.diff import DiffReport
-from mlrepro.drift import Change, DriftReport
+from mlrepro.drift import DriftReport
 from mlrepro.present import htmlartifacts, htmlevidence, htmlmetrics, htmlnoise, wording
 from mlrepro.present.htmlparts import (
     SYMBOLS,
@@ -25,12 +25,14 @@ _MOST = 2_000_000
 
 _SIZES = (
     Size(),
-    Size(rows=100, letters=600, plots=8, points=300),
-    Size(rows=40, letters=300, plots=5, points=200),
+    Size(rows=100, letters=400, plots=8, points=300),
+    Size(rows=40, letters=240, plots=5, points=200),
     Size(rows=12, letters=160, plots=3, points=100),
     Size(rows=5, letters=80, plots=2, points=60),
     Size(rows=3, letters=40, plots=1, points=40),
 )
+
+_SIDES = ("recorded", "in this rebuild")
 
 # Nothing is loaded and nothing runs, whatever a report says.
 _POLICY = (
@@ -82,18 +84,22 @@ def page(report: DriftReport | DiffReport) -> str:
 
 
 def _drift(size: Size, report: DriftReport) -> str:
-    found = report.attribution
+    attribution = report.attribution
     moved = htmlmetrics.moved_of(report.artifacts)
     before = [
-        _changes(size, name, getattr(report, name), ("recorded", "in this rebuild"))
-        for name in ("code", "environment", "inputs")
+        htmlevidence.changes(size, name, found, _SIDES)
+        for name, found in (
+            ("Code", report.code),
+            ("Environment", report.environment),
+            ("Input files", report.inputs),
+        )
     ]
     sections = (
         _Section("files", "What was compared", htmlartifacts.overview(size, report.artifacts)),
         _Section(
             "why",
             "What was tried to explain it",
-            htmlevidence.why(size, found) if found else Html(""),
+            htmlevidence.why(size, attribution) if attribution else Html(""),
         ),
         _Section(
             "metrics",
@@ -108,7 +114,7 @@ def _drift(size: Size, report: DriftReport) -> str:
         _Section(
             "training",
             "Done otherwise in the training",
-            _changes(size, "training", report.training, ("recorded", "in this rebuild")),
+            htmlevidence.changes(size, "Training", report.training, _SIDES, quiet=True),
         ),
         _Section("notes", "Notes", size.items(report.notes)),
     )
@@ -145,15 +151,28 @@ def _diff(size: Size, report: DiffReport) -> str:
     heads = (report.a, report.b)
     moved, others = htmlmetrics.moved_in(report.metrics)
     metrics = [
-        htmlmetrics.metrics(size, moved, (), ()),
-        _changes(size, "metrics", others, heads),
+        htmlmetrics.side_by_side(size, moved, heads),
+        htmlevidence.changes(size, "Metrics that are no numbers", others, heads),
     ]
+    facts = (
+        ("Parameters", report.params),
+        ("Training", report.training),
+        ("Environment", report.environment),
+    )
     sections = (
         _Section("files", "What was compared", htmlartifacts.overview(size, report.artifacts)),
         _Section("metrics", "Metrics", joined(metrics)),
         *(
-            _Section(name, name.capitalize(), _changes(size, name, getattr(report, name), heads))
-            for name in ("params", "training", "code", "environment", "inputs")
+            _Section(
+                title.lower(), title, htmlevidence.changes(size, title, one, heads, quiet=True)
+            )
+            for title, one in facts
+        ),
+        _Section("code", "Code", htmlartifacts.code(size, report.code, report.code_lines, heads)),
+        _Section(
+            "inputs",
+            "Inputs",
+            htmlartifacts.inputs(size, report.inputs, report.input_drifts, heads),
         ),
         _Section("details", "Where it differs", htmlartifacts.details(size, report.artifacts)),
         _Section("notes", "Notes", size.items(report.notes)),
@@ -169,11 +188,6 @@ def _diff(size: Size, report: DiffReport) -> str:
         inside=Html(""),
     )
     return _document(size, head, sections)
-
-
-def _changes(size: Size, name: str, found: Sequence[Change], heads: tuple[str, str]) -> Html:
-    titles = {"params": "Parameters", "inputs": "Input files", "training": "Training"}
-    return htmlevidence.changes(size, titles.get(name, name.capitalize()), found, heads)
 
 
 def _document(size: Size, head: _Head, sections: Sequence[_Section]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
-from mlrepro.drift import ArtifactDrift, Difference, Distribution
-from mlrepro.present import plots
+from mlrepro.commands.diffvalues import LineCount
+from mlrepro.drift import ArtifactDrift, Change, Difference, Distribution
+from mlrepro.present import plots, wording
 from mlrepro.present.htmlparts import (
     Html,
     Size,
@@ -42,6 +44,7 @@ def overview(size: Size, artifacts: Sequence[ArtifactDrift]) -> Html:
             )
             for one in artifacts
         ],
+        quiet=True,
     )
 
 
@@ -74,12 +77,12 @@ def _named(size: Size, one: ArtifactDrift) -> Html:
 
 def _found(size: Size, found: Difference) -> Html:
     kind = f"<span class='kind'>{size.text(found.comparator)}</span> " if found.comparator else ""
-    return Html(f"{kind}{size.text(found.summary)}")
+    return Html(f"{kind}{size.text(wording.brief(found.summary))}")
 
 
 def _node(size: Size, found: Difference) -> Html:
     """Return all that is known of a node: in words, as plots, as tables, then its parts."""
-    first = f"<p class='first'><b>First difference</b> {size.text(found.first)}</p>"
+    first = f"<p class='first'><b>First difference</b> {size.text(wording.brief(found.first))}</p>"
     return joined(
         [
             tagged("p", _found(size, found)),
@@ -159,8 +162,6 @@ def _span(columns: Sequence[tuple[str, int]]) -> str:
 
 def _parts(size: Size, found: Difference, depth: int) -> Html:
     """Return the parts: all of them as a strip, the worst by name, what is below them folded."""
-    runs = found.runs or [(1, one.verdict) for one in found.children]
-    total = sum(count for count, _ in runs)
     unequal = [one for one in found.children if one.verdict is not Verdict.IDENTICAL]
     worst = sorted(unequal, key=lambda one: -one.verdict)
     table = size.table(
@@ -169,8 +170,22 @@ def _parts(size: Size, found: Difference, depth: int) -> Html:
         [(one.path, badge(one.verdict), _told(size, one, depth + 1)) for one in worst[: size.rows]],
         left_out=len(worst) - size.rows,
     )
-    several = total >= _STRIP
-    return joined([_strip(size, runs, f"{total:,} parts in order") if several else Html(""), table])
+    return joined([*_strips(size, found), table])
+
+
+def _strips(size: Size, found: Difference) -> Iterator[Html]:
+    """Yield a strip of all parts, and of those of a part that lists only some: trees, say."""
+    groups = itertools.groupby(found.children, key=lambda one: one.verdict)
+    runs = found.runs or tuple((sum(1 for _ in group), verdict) for verdict, group in groups)
+    told = [("", runs), *((one.path, one.runs) for one in found.children)]
+    for name, one in told[: size.plots]:
+        total = sum(count for count, _ in one)
+        if total >= _STRIP:
+            said = f"{total:,} parts in order"
+            title = f"{name}: {said}" if name else said
+            drawing = plots.strip(title, one, points=size.points)
+            text = f"{size.text(title)}{plots.legend(one)}"
+            yield Html(f"<figure>{drawing}<figcaption>{text}</figcaption></figure>")
 
 
 def _told(size: Size, one: Difference, depth: int) -> Html:
@@ -183,7 +198,7 @@ def _told(size: Size, one: Difference, depth: int) -> Html:
         below = folded("More", _below(size, one, depth))
     elif one.measures:
         below = Html(f"<br><small>{size.text(_in_words(one.measures))}</small>")
-    return Html(f"{size.text(said or one.first)}{below}")
+    return Html(f"{size.text(wording.brief(said or one.first))}{below}")
 
 
 def _in_words(measures: Sequence[Measure]) -> str:
@@ -192,7 +207,38 @@ def _in_words(measures: Sequence[Measure]) -> str:
     )
 
 
-def _strip(size: Size, runs: Sequence[tuple[int, Verdict]], title: str) -> Html:
-    legend = plots.legend(runs)
-    drawing = plots.strip(title, runs, points=size.points)
-    return Html(f"<figure>{drawing}<figcaption>{escaped(title)}{legend}</figcaption></figure>")
+def inputs(
+    size: Size, changed: Sequence[Change], found: Sequence[Difference], heads: tuple[str, str]
+) -> Html:
+    """Return the inputs that differ: what is in them where that is known, and their digests."""
+    inside = {one.path: one for one in found}
+    rows = []
+    for change in changed:
+        one = inside.pop(change.what, None)
+        told = joined([badge(one.verdict), Html(" "), _told(size, one, 1)]) if one else Html("")
+        rows.append((size.code(change.what), told, *_sides(change)))
+    for path, one in inside.items():  # data that git tracks is told among the code
+        told = joined([badge(one.verdict), Html(" "), _told(size, one, 1)])
+        rows.append((size.code(path), told, "", ""))
+    return size.table("Input files", ("file", "what was found", *heads), rows, quiet=True)
+
+
+def code(
+    size: Size, changed: Sequence[Change], lines: Sequence[LineCount], heads: tuple[str, str]
+) -> Html:
+    """Return the files of code that differ, and by how many lines."""
+    counts = {one.path: one for one in lines}
+    rows = [(size.code(one.what), _lines(counts.get(one.what)), *_sides(one)) for one in changed]
+    return size.table("Files of code", ("file", "lines", *heads), rows, quiet=True)
+
+
+def _sides(change: Change) -> tuple[str, str]:
+    return wording.short_digests(change.recorded), wording.short_digests(change.current)
+
+
+def _lines(count: LineCount | None) -> str:
+    if count is None:
+        return ""
+    if count.added is None or count.removed is None:
+        return "no text, or too long"
+    return f"+{count.added} \N{MINUS SIGN}{count.removed}"

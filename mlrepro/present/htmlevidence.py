@@ -11,7 +11,7 @@ from mlrepro.evidence import (
     History,
     Tried,
 )
-from mlrepro.present import courses
+from mlrepro.present import courses, wording
 from mlrepro.present.htmlparts import (
     Html,
     Size,
@@ -19,7 +19,6 @@ from mlrepro.present.htmlparts import (
     escaped,
     joined,
     pair,
-    tagged,
 )
 
 
@@ -113,7 +112,14 @@ def _last(one: History) -> tuple[str, ...]:
     return one.name, first, steps, *ends
 
 
-def changes(size: Size, title: str, found: Sequence[Change], heads: tuple[str, str]) -> Html:
+def changes(
+    size: Size,
+    title: str,
+    found: Sequence[Change],
+    heads: tuple[str, str],
+    *,
+    quiet: bool = False,
+) -> Html:
     """Return facts that are unequal as a table."""
-    rows = [(one.what, size.text(one.recorded), size.text(one.current)) for one in found]
-    return tagged("div", size.table(title, ("what", *heads), rows))
+    rows = [(one.what, *map(wording.short_digests, (one.recorded, one.current))) for one in found]
+    return size.table(title, ("what", *heads), rows, quiet=quiet)

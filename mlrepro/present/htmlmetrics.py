@@ -68,26 +68,28 @@ def _moved(name: str, where: str, words: str) -> Iterator[Moved]:
 def metrics(
     size: Size, moved: Sequence[Moved], predictions: Sequence[Predicted], gates: Sequence[Gate]
 ) -> Html:
-    """Return metrics side by side, with their intervals where they are known, and the gates."""
+    """Return metrics of a rebuild, with their intervals where they are known, and the gates."""
     asked = [(one, one.deltas) for one in predictions if one.deltas]
     parts = [_deltas(size, one, deltas) for one, deltas in asked[: size.plots]]
-    parts.append(
-        size.table(
-            "Recorded metrics that differ",
-            ("metric", "recorded", "rebuilt", "difference", "relative", "in"),
-            [_side_by_side(size, one) for one in moved],
-            numeric=(1, 2, 3, 4),
-        )
-    )
+    parts.append(side_by_side(size, moved, ("recorded", "rebuilt")))
     parts.append(_gates(size, gates))
     return joined(parts)
 
 
+def side_by_side(size: Size, moved: Sequence[Moved], heads: tuple[str, str]) -> Html:
+    """Return the metrics of files that differ, with their difference."""
+    return size.table(
+        "Metrics that differ",
+        ("metric", *heads, "difference", "relative", "in"),
+        [_side_by_side(size, one) for one in moved],
+        numeric=(1, 2, 3, 4),
+    )
+
+
 def _side_by_side(size: Size, one: Moved) -> tuple[str, ...]:
     apart = one.rebuilt - one.recorded
-    larger = max(abs(one.recorded), abs(one.rebuilt))
-    share = apart / larger if larger and math.isfinite(larger) else math.nan
-    relative = "" if math.isnan(share) else percent(share)
+    share = apart / abs(one.recorded) if one.recorded else math.nan
+    relative = percent(share) if math.isfinite(share) else ""
     return one.name, *pair(one.recorded, one.rebuilt), signed(apart), relative, size.code(one.where)
 
 

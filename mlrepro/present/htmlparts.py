@@ -58,7 +58,7 @@ class Size:
     """
 
     rows: int = 200
-    letters: int = 2000
+    letters: int = 600
     plots: int = 12
     points: int = 400
 
@@ -91,6 +91,7 @@ class Size:
         *,
         numeric: Collection[int] = (),
         left_out: int = 0,
+        quiet: bool = False,
     ) -> Html:
         """Return a table whose first column names its rows; nothing where there are no rows.
 
@@ -109,6 +110,8 @@ class Size:
             Columns of numbers, set flush right.
         left_out : int
             How many rows were left out already.
+        quiet : bool
+            Whether the caption is only for those who do not see the heading above it.
         """
         if not rows:
             return Html("")
@@ -122,7 +125,8 @@ class Size:
         foot = f"<p class='more'>{more(left_out)}</p>" if left_out > 0 else ""
         kind = _class("short" if len(rows) <= _SHORT else "")
         return Html(
-            f"<table role='table'{kind}><caption>{escaped(caption)}</caption>"
+            f"<table role='table'{kind}>"
+            f"<caption{_class('quiet' if quiet else '')}>{escaped(caption)}</caption>"
             f"<thead role='rowgroup'><tr role='row'>{head}</tr></thead>"
             f"<tbody role='rowgroup'>{body}</tbody></table>{foot}"
         )

@@ -150,25 +150,12 @@ def _changes(console: Console, title: str, changes: Sequence[Change]) -> None:
 
 
 def _change(change: Change) -> str:
-    return f"{change.what}: {_brief(f'{change.recorded} → {change.current}')}"
+    return f"{change.what}: {wording.brief(f'{change.recorded} → {change.current}')}"
 
 
 def _code_change(change: Change) -> str:
     words = {"absent": " (added)"}.get(change.recorded, "")
     return change.what + (words or {"absent": " (removed)"}.get(change.current, ""))
-
-
-def _brief(text: str) -> str:
-    """Round two numbers around an arrow to six digits, unless they would look equal then."""
-
-    def rounded(match: re.Match[str]) -> str:
-        a, b = (f"{float(number):.6g}" for number in match.groups())
-        return match[0] if a == b else f"{a} → {b}"
-
-    return _MOVED.sub(rounded, text)
-
-
-_MOVED = re.compile(r"(-?\d+\.\d+(?:e[-+]?\d+)?) → (-?\d+\.\d+(?:e[-+]?\d+)?)(?![\w.])")
 
 
 def _artifacts(
@@ -195,7 +182,7 @@ def _artifacts(
 
 def _summary(found: Difference) -> str:
     kind = f"[{found.comparator}] " if found.comparator else ""
-    return f"{kind}{_brief(found.summary)}"
+    return f"{kind}{wording.brief(found.summary)}"
 
 
 def _details(console: Console, found: Difference, indent: int = 6) -> None:
@@ -205,10 +192,10 @@ def _details(console: Console, found: Difference, indent: int = 6) -> None:
         where = f", {named} {measure.where}" if measure.where else ""
         _below(console, indent, f"{measure.name}: {measure.value:.3g}{unit}{where}")
     if found.first:
-        _below(console, indent, f"first divergence: {_brief(found.first)}")
+        _below(console, indent, f"first divergence: {wording.brief(found.first)}")
     worst = sorted(_told_apart(found), key=lambda child: -child.verdict)
     for child in worst[:_MOST_CHILDREN]:
-        why = _brief(child.summary or child.first)
+        why = wording.brief(child.summary or child.first)
         _below(console, indent, f"{child.path}: {child.verdict}{f' · {why}' if why else ''}")
     if len(worst) > _MOST_CHILDREN:
         _below(console, indent, f"… and {len(worst) - _MOST_CHILDREN} more")

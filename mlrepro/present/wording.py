@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from mlrepro.drift import DriftReport
 from mlrepro.verdicts import Verdict
+
+_MOVED = re.compile(r"(-?\d+\.\d+(?:e[-+]?\d+)?) → (-?\d+\.\d+(?:e[-+]?\d+)?)(?![\w.])")
+_DIGEST = re.compile(r"((?:md5|sha1|sha256|blake2b):[0-9a-f]{12})[0-9a-f]+")
 
 _EXCUSE = "close: "
 """What stands in a summary before the reason why a drift counts as close; see `weighing`."""
@@ -25,3 +30,18 @@ def meaning(report: DriftReport) -> str:
         Verdict.DRIFTED: "numbers or structure differ beyond the tolerance",
         Verdict.MISSING: "an artifact stands on one side only",
     }[report.verdict]
+
+
+def brief(text: str) -> str:
+    """Round two numbers around an arrow to six digits, unless they would look equal then."""
+
+    def rounded(match: re.Match[str]) -> str:
+        a, b = (f"{float(number):.6g}" for number in match.groups())
+        return match[0] if a == b else f"{a} → {b}"
+
+    return _MOVED.sub(rounded, text)
+
+
+def short_digests(text: str) -> str:
+    """Cut digests to what tells them apart for a person."""
+    return _DIGEST.sub(r"\1…", text)

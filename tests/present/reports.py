@@ -6,6 +6,7 @@ import math
 import random
 
 from mlrepro.commands.diff import DiffReport
+from mlrepro.commands.diffvalues import LineCount
 from mlrepro.drift import (
     ArtifactDrift,
     Attribution,
@@ -157,7 +158,15 @@ def compared() -> DiffReport:
             Change("metrics.json: kind", "binary", "regression"),
         ),
         training=drift.training,
+        code_lines=(LineCount("train.py", 3, 1),),
+        input_drifts=(_table("data/train.csv"), _table("data/valid.csv")),
     )
+
+
+def _table(path: str) -> Difference:
+    sizes = Distribution("of the standard deviation", 380, {-3: 12, -2: 8})
+    column = Difference("mean radius", DRIFTED, "20 of 400 values differ", distribution=sizes)
+    return Difference(path, DRIFTED, "1 of 31 columns differs", first="row 4", children=(column,))
 
 
 def _same(path: str) -> Difference:

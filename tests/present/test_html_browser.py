@@ -58,7 +58,7 @@ def test_no_page_is_wider_than_its_window(browser, pages, name):
     browser.open(pages[name])
     browser.evaluate(_UNFOLD)
 
-    for width in (320, 360, 768, 1200):
+    for width in (320, 360, 600, 768, 1000, 1200):
         browser.resize(width)
 
         assert browser.evaluate("[innerWidth, document.documentElement.scrollWidth]") == [width] * 2
