@@ -25,6 +25,7 @@ from mlrepro.cleanroom import interpreter, mounts
 from mlrepro.cleanroom import room as rooms
 from mlrepro.commands import hookscripts
 from mlrepro.commands.health import Check, Found, Health, State
+from mlrepro.comparators import plugins
 from mlrepro.errors import GitError, MlreproError, NotARepositoryError, UvMissingError
 from mlrepro.manifest import Digest
 from mlrepro.stores import dvc, dvcconfig, git, gitcall, ledger, place, reflink, uv, writers
@@ -334,6 +335,13 @@ def _counted(number: int, what: str) -> str:
 
 Look = Callable[[_Patient], Iterator[Found]]
 
+
+def _comparators(_: _Patient) -> Iterator[Found]:
+    plugins.comparators()  # one that cannot be loaded is an error
+    names = [f"{name} of {origin}" for name, origin, _load in plugins.found()]
+    yield OK, f"of other packages: {', '.join(names) or 'none'}", ""
+
+
 CHECKS: Sequence[tuple[str, Look]] = (
     ("git", _git),
     ("repository", _repository),
@@ -347,6 +355,7 @@ CHECKS: Sequence[tuple[str, Look]] = (
     ("writer", _writer),
     ("hook", _hook),
     ("remains", _remains),
+    ("comparators", _comparators),
     ("disk", _disk),
     ("clock", _clock),
 )

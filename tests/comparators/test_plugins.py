@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mlrepro.commands import doctor
+from mlrepro.commands.health import State
 from mlrepro.comparators import compare, plugins
 from mlrepro.drift import Difference, Tolerance, Verdict
 from mlrepro.errors import ComparisonError
@@ -113,3 +115,14 @@ def test_other_bytes_are_never_identical_whatever_it_says(install, measure):
     install(_sound(verdict="IDENTICAL"))
 
     assert measure().verdict is Verdict.EQUIVALENT
+
+
+def test_doctor_names_them_and_fails_where_one_is_broken(install):
+    looked = dict(doctor.CHECKS)["comparators"]
+    install(_sound())
+
+    assert list(looked(None)) == [(State.OK, "of other packages: catboost of catty 1.2", "")]
+
+    install("import no_such_library", name="doggy")
+    with pytest.raises(ComparisonError, match=r"of doggy 1\.2 cannot be loaded"):
+        list(looked(None))
