@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -103,6 +104,7 @@ class _Work:
     notes: list[str] = field(default_factory=list)
     wanted: int = 0
     started: int = 0
+    began: float = 0.0
 
     def measure(self, repeats: int, recorded_counts: bool, seed: Seed | None, seeds: int) -> Noise:
         """Train all, and keep what is finished even if somebody stops it."""
@@ -144,8 +146,9 @@ class _Work:
 
     def _tell(self) -> None:
         """Say how far it is, and how long it will take, as far as the trainings so far tell."""
-        took = [one.seconds for one in (*self.repeats, *self.seeds.values())]
-        each = sum(took) / len(took) if took else self.record.run.seconds
+        now = time.monotonic()
+        self.began = self.began or now
+        each = (now - self.began) / self.started if self.started else self.record.run.seconds
         left = each * (self.wanted - self.started)
         self.started += 1
         self.notify(f"training {self.started} of {self.wanted}, about {_duration(left)} left")

@@ -23,7 +23,8 @@ from mlrepro.stores.place import Place
 MOST = 60
 """Numbers of one training; a file of more is a history or a table."""
 _LISTED = 20
-_LARGEST = 2**20
+_TAIL = 2**17
+"""Bytes at the end of what was printed in which results are looked for."""
 _LOWER = frozenset(
     ("loss", "logloss", "error", "err", "rmse", "mse", "mae", "l1", "l2", "mape", "rmsle", "smape",
      "deviance", "nll", "perplexity", "ppl", "brier", "cer", "wer", "fid", "entropy", "hamming",
@@ -122,7 +123,8 @@ def _printed(path: Path) -> Iterator[tuple[str, Any]]:
     found: dict[str, Any] = {}
     try:
         with path.open("rb") as file:
-            text = file.read(_LARGEST).decode("utf-8", "replace")
+            file.seek(max(path.stat().st_size - _TAIL, 0))
+            text = file.read(_TAIL).decode("utf-8", "replace")
     except OSError:
         return
     known: dict[str, lines.Parts] = {}

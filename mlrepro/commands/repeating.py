@@ -172,6 +172,8 @@ def spread(
     for a, b in _pairs(len(same)):
         for path in order:
             difference = _between(path, repeats, a - recorded_counts, b - recorded_counts)
+            if difference is None:
+                continue
             found[path].append(difference)
             same[b] &= a > 0 or difference.verdict is Verdict.IDENTICAL
     return sum(same), tuple(floors.of(path, differences) for path, differences in found.items())
@@ -182,14 +184,15 @@ def _pairs(count: int) -> list[tuple[int, int]]:
     return [(a, b) for a, b in every if count <= _ALL_PAIRS or a == 0]
 
 
-def _between(path: str, repeats: Sequence[Repeat], a: int, b: int) -> Difference:
-    """Compare two trainings; the recorded one has the number -1."""
+def _between(path: str, repeats: Sequence[Repeat], a: int, b: int) -> Difference | None:
+    """Compare two trainings; the recorded one has the number -1. None where neither has it."""
     if a < 0:
-        found = repeats[b].against.get(path)
-        if found is None:
+        if not repeats[b].against:
             raise ComparisonError(f"the recorded {path} is not to be had, so it is no repeat")
-        return found
+        return repeats[b].against.get(path)
     left, right = repeats[a].kept.get(path), repeats[b].kept.get(path)
+    if left is right is None:
+        return None
     if left == right:
         return Difference(path, Verdict.IDENTICAL)
     if left is None or right is None:
