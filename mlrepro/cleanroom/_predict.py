@@ -30,10 +30,11 @@ _MOST_NUMBERS = 20_000_000
 
 
 def sets_for(model: Model, sets: list[Any]) -> list[Any]:
-    """Choose the sets for a model: of its own library, and tested on rather than learned from."""
+    """Choose the sets for a model: of its own class or library, and not what it learned from."""
     fitting = [one for one in sets if one.fits(model.width)]
     own = [one for one in fitting if one.facts.get("library") in ("", model.library)]
-    chosen = own or fitting
+    named = [one for one in own if one.facts.get("call", "").split(".")[0] == model.kind]
+    chosen = named or own or fitting
     tested = [one for one in chosen if not one.facts["training"]]
     return (tested or chosen)[:MOST_SETS]
 

@@ -30,6 +30,10 @@ class Model:
         ``binary``, ``multiclass``, ``regression``, ``ranking`` or ``other``.
     classes : list or None
         The labels that its outputs stand for.
+    kind : str
+        The name of an estimator's class.
+    count : int
+        How many classes a booster tells apart.
     """
 
     library = ""
@@ -37,6 +41,7 @@ class Model:
     width: Any = None
     task = "other"
     classes: Any = None
+    kind = ""
     count = 0
 
     def answers(self, table: Any, rows: Any) -> list[tuple[str, str, Any]]:
@@ -142,6 +147,7 @@ class Estimator(Model):
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
         self.library = type(estimator).__module__.partition(".")[0]
+        self.kind = type(estimator).__name__
         names = getattr(estimator, "feature_names_in_", None)
         self.names = None if names is None else [str(name) for name in names]
         width = getattr(estimator, "n_features_in_", None)

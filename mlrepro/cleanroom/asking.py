@@ -155,7 +155,8 @@ def ask(
     for name in _SCRIPTS:
         shutil.copy(Path(__file__).with_name(name), own)
     if file is not None:  # the room may be shown over the folder in which it lies
-        file = Path(shutil.copy(file, own / file.name))
+        (own / "file").mkdir()
+        file = Path(shutil.copy(file, own / "file" / file.name))
     wanted = {
         "models": [[one.path, str(one.recorded), str(one.rebuilt)] for one in models],
         "rows": str(rows) if rows.is_dir() else "",

@@ -13,11 +13,11 @@ from . import packing
 from .asking import as_json, forget, unseen
 from .models import FIRST, is_told
 
-MOST_SETS = 6
-"""Sets that one process leaves behind, the last ones; as many of asked rows as `_MOST_ASKED`."""
+MOST_SETS = 7
+"""Sets that one process leaves behind, the last ones, and one more of training rows."""
 
 _MOST_TRAINING = 1
-_MOST_ASKED = 3
+_MOST_ASKED = 4
 _METHODS = ("predict", "predict_proba", "decision_function", "score")
 
 

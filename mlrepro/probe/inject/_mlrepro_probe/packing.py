@@ -15,6 +15,9 @@ MOST_ROWS = 20000
 MOST_BYTES = 50 * 2**20
 """Bytes that are kept of one set."""
 
+_MOST_COPIED = 100 * 10**6
+"""Cells of a matrix that can only be copied as a whole."""
+
 _PLAIN = (str, int, float, bool)
 
 
@@ -147,8 +150,6 @@ def _table(numpy, one, x, rows):
         one.facts["kind"] = "list"
         return True
     array = numpy.asarray(x)
-    if array is not x and hasattr(x, "device") and not hasattr(x, "ndim"):
-        return False
     array = array if rows is None else array[rows]
     one.facts.update(kind="dense", width=array.shape[1] if array.ndim > 1 else 0)
     _array(numpy, one, "x", array)
@@ -255,6 +256,8 @@ def _matrix(one, x):
         label, weight = _some(label, rows, x), _some(weight, rows, x)
     if rows is not None and type(x).__name__ == "DMatrix" and not len(group):
         found = x.slice(rows.astype("int32")).get_data()
+    elif x.num_row() * x.num_col() > _MOST_COPIED:
+        raise ValueError("too large")
     else:  # of a quantised matrix: the values that its bins stand for
         found = x.get_data()
         found = found if rows is None else found[rows]
