@@ -14,7 +14,7 @@ from mlrepro.attestation import Attestation, Distance, Material, Method, Rebuilt
 from mlrepro.capture import machine
 from mlrepro.cleanroom import interpreter
 from mlrepro.cleanroom.factors import Factors
-from mlrepro.commands import packages
+from mlrepro.commands import attestations, packages
 from mlrepro.commands.remaking import How, Made
 from mlrepro.drift import ArtifactDrift, DriftReport
 from mlrepro.errors import MlreproError
@@ -23,9 +23,8 @@ from mlrepro.stores import git, ledgerlocks, ledgernotes, signing
 from mlrepro.stores.place import Place
 from mlrepro.verdicts import Tolerance
 
-RECORDS = "attestations"
-SIGNATURES = "signatures"
 _MOST_ARTIFACTS = 1000
+_MOST_MEASURED = 50
 _MOST_MEASURES = 12
 _LARGEST = 256 * 2**20
 """A file of more bytes is not read again for its sha256: 0.2 s."""
@@ -54,7 +53,7 @@ def attested(
         return report
     try:
         data = _record(made, report, how).to_bytes()
-        name = ledgernotes.put(made.here.repository, made.record.id, RECORDS, data)
+        name = ledgernotes.put(made.here.repository, made.record.id, attestations.RECORDS, data)
     except (MlreproError, OSError) as error:
         return _noted(report, f"this rebuild left no record in the ledger: {error}")
     report = replace(report, attestation=name)
@@ -75,11 +74,14 @@ def _noted(report: DriftReport, note: str) -> DriftReport:
 def _sign(repo: git.Repository, run: str, name: str, data: bytes) -> None:
     commit = signing.sign(repo, data + b"\n").decode()
     facts = {"schema": 1, "attestation": name, "commit": commit}
-    ledgernotes.put(repo, run, SIGNATURES, documents.canonical_json(facts))
+    ledgernotes.put(repo, run, attestations.SIGNATURES, documents.canonical_json(facts))
 
 
 def _record(made: Made, report: DriftReport, how: How) -> Attestation:
-    artifacts = [_artifact(made, one) for one in report.artifacts[:_MOST_ARTIFACTS]]
+    artifacts = [
+        _artifact(made, one, measured=number < _MOST_MEASURED)
+        for number, one in enumerate(report.artifacts[:_MOST_ARTIFACTS])
+    ]
     when = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     return Attestation(
         run=made.record.id,
@@ -96,9 +98,10 @@ def _record(made: Made, report: DriftReport, how: How) -> Attestation:
     )
 
 
-def _artifact(made: Made, one: ArtifactDrift) -> Rebuilt:
+def _artifact(made: Made, one: ArtifactDrift, *, measured: bool) -> Rebuilt:
     recorded = made.record.artifact(one.path)
     found = one.difference
+    measures = found.measures[:_MOST_MEASURES] if measured else ()
     return Rebuilt(
         path=one.path,
         role=one.role,
@@ -108,10 +111,7 @@ def _artifact(made: Made, one: ArtifactDrift) -> Rebuilt:
         rebuilt=Digest.parse(one.rebuilt) if one.rebuilt else None,
         sha256=_sha256(made, one, recorded.digest) if recorded else "",
         comparator=found.comparator,
-        measures=tuple(
-            Distance(m.name, float(m.value), m.unit, m.where)
-            for m in found.measures[:_MOST_MEASURES]
-        ),
+        measures=tuple(Distance(m.name, float(m.value), m.unit, m.where) for m in measures),
         first=found.first,
     )
 
