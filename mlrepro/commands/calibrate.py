@@ -15,7 +15,7 @@ from mlrepro.commands import metricvalues, noise, refs, repeating, seeding, trus
 from mlrepro.commands.repeating import Repeat
 from mlrepro.commands.seeding import Seed
 from mlrepro.drift import Ensemble, Noise
-from mlrepro.errors import InconclusiveError, MlreproError, StoreError, UsageError
+from mlrepro.errors import ComparisonError, InconclusiveError, MlreproError, StoreError, UsageError
 from mlrepro.manifest import Manifest
 from mlrepro.stores import place
 from mlrepro.stores.place import Place
@@ -131,7 +131,7 @@ class _Work:
         except InconclusiveError as error:
             if not self.repeats:
                 raise
-            self.notes.append(f"repeat {number + 1} failed and is left out: {error}"[:300])
+            self.notes.append(f"repeat {number + 1} failed and is left out: {error}")
             return
         self.repeats.append(one)
 
@@ -142,7 +142,7 @@ class _Work:
                 self.here, self.record, factors=seed.factors(number), notify=self._aside()
             )
         except InconclusiveError as error:
-            self.notes.append(f"seed {number} failed and is left out: {error}"[:300])
+            self.notes.append(f"seed {number} failed and is left out: {error}")
 
     def _tell(self) -> None:
         """Say how far it is, and how long it will take, as far as the trainings so far tell."""
@@ -164,8 +164,9 @@ class _Work:
             return
         done = len(self.repeats) + len(self.seeds)
         self.notes.append(f"interrupted after {done} of {self.wanted} trainings")
-        self._kept(self._noise(recorded_counts, seed))
-        self.notify(f"interrupted: what {done} of {self.wanted} trainings told is kept")
+        kept = self._kept(self._noise(recorded_counts, seed)).measured
+        what = "is kept" if kept else "could not be kept"
+        self.notify(f"interrupted: what {done} of {self.wanted} trainings told {what}")
 
     def _noise(self, recorded_counts: bool, seed: Seed | None) -> Noise:
         noise_ = self._floor(recorded_counts)
@@ -181,9 +182,13 @@ class _Work:
         count = len(self.repeats) + recorded_counts
         if count < 2 or not self.repeats:
             return Noise()
-        identical, artifacts = repeating.spread(
-            self.record, self.repeats, recorded_counts=recorded_counts
-        )
+        try:
+            identical, artifacts = repeating.spread(
+                self.record, self.repeats, recorded_counts=recorded_counts
+            )
+        except ComparisonError as error:
+            self.notes.append(f"the repeats cannot be compared: {error}")
+            return Noise()
         against = () if recorded_counts else repeating.recorded(self.record, self.repeats)
         return Noise(count, identical, artifacts=artifacts, recorded=against)
 

@@ -86,7 +86,8 @@ def keep(here: Place, record: Manifest, noise: Noise, *, environment: str) -> No
     current = machine.platform()
     threads = _threads(record)
     when = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
-    noise = replace(noise, machine=words(current, threads), measured=when)
+    told = tuple(note[:_LONGEST] for note in noise.notes)
+    noise = replace(noise, machine=words(current, threads), measured=when, notes=told)
     note = Measured(
         noise=noise,
         platform=replace(Platform(), **{n: getattr(current, n) for n in (*_DECIDES, "host")}),

@@ -29,6 +29,8 @@ _LEARNED = "training rows"
 """How the name of rows begins that the model was trained on (`probe` …/evaluations.py)."""
 _NEAR = 3.0
 """A drift so many times as large as the largest of few repeats may be one of more repeats."""
+_TINY = -5
+"""Powers of ten that are told as such."""
 _MOST = 4
 """So many metrics of an ensemble are spoken of; the table has all."""
 
@@ -112,7 +114,7 @@ def _remarks(
     if after.noise:
         yield from _of_floors([one for one in moved if one.decides], left, after.noise)
     for path, asked in _by_model(after.predictions):
-        if path in {one.path for one in moved}:
+        if path in left:
             yield from _of_quality(path, asked, several=_models(moved) > 1)
     if after.noise and after.noise.ensemble:
         values = {**_of_deltas(after.predictions), **metrics}
@@ -178,6 +180,9 @@ def _of_quality(path: str, asked: Sequence[Predicted], *, several: bool) -> Iter
     apart = [delta for delta in deltas if not delta.low <= 0 <= delta.high]
     delta = (apart or deltas)[0]
     said = f"{delta.metric} {_delta(delta)}"
+    if not any(one.rebuilt - one.recorded or one.low or one.high for one in deltas):
+        yield f"{title}another model of the same quality{on}: {delta.metric} is equal"
+        return
     if not apart:
         yield f"{title}another model of the same quality{on}: {said} includes 0"
         return
@@ -189,21 +194,16 @@ def _of_quality(path: str, asked: Sequence[Predicted], *, several: bool) -> Iter
 def _delta(delta: Delta) -> str:
     """Return a difference with its interval, in the digits that the interval allows."""
     numbers = (delta.rebuilt - delta.recorded, delta.low, delta.high)
-    digits = _digits(numbers)
-    moved, low, high = (signed(n, digits) for n in numbers)
+    moved, low, high = signed(numbers)
     return f"{moved}, 95 % interval {low} to {high}"
 
 
-def _digits(numbers: Sequence[float]) -> int:
-    """Return how many decimals tell numbers apart: two digits of the largest one."""
+def signed(numbers: Sequence[float]) -> list[str]:
+    """Return numbers with their signs, the largest with two digits, and the minus as wide as +."""
     largest = max(map(abs, numbers))
-    exponent = int(f"{largest:e}".partition("e")[2]) if 0 < largest < float("inf") else 0
-    return max(1 - exponent, 0)
-
-
-def signed(value: float, digits: int) -> str:
-    """Return a number with its sign, with the minus that is as wide as the plus."""
-    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    exponent = int(f"{largest:e}".partition("e")[2]) if 0 < largest < math.inf else 0
+    form = "+.1e" if exponent < _TINY else f"+.{max(1 - exponent, 0)}f"
+    return [f"{n:{form}}".replace("-", "\N{MINUS SIGN}") if n else "0" for n in numbers]
 
 
 def _of_deltas(predictions: Sequence[Predicted]) -> dict[str, float]:

@@ -76,9 +76,9 @@ def _repeated(console: Console, one: Repeated) -> None:
 
 
 def _telling(measures: Sequence[Measure]) -> list[Measure]:
-    """Return the measures that say something, those of the whole before those of its parts."""
+    """Return the measures that say something: those of the whole, else those of its parts."""
     moved = [m for m in measures if m.value]
-    return sorted(moved, key=lambda m: m.name.count(": "))
+    return [m for m in moved if ": " not in m.name] or moved
 
 
 def _measure(measure: Measure) -> str:

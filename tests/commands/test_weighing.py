@@ -166,6 +166,21 @@ def test_equal_quality_is_told_and_the_model_is_still_drifted():
     )
 
 
+def test_numbers_of_any_size_are_told_in_two_digits():
+    assert weighing.signed((-0.0007, -0.0021, 0.0006)) == ["−0.0007", "−0.0021", "+0.0006"]
+    assert weighing.signed((12.0, 0.0, 340.0)) == ["+12", "0", "+340"]
+    assert weighing.signed((-4e-6, -2.4e-5, 1e-9)) == ["−0.000004", "−0.000024", "+0.000000"]
+    assert weighing.signed((-4e-7, -2.4e-7, 1e-9)) == ["−4.0e−07", "−2.4e−07", "+1.0e−09"]
+
+
+def test_equal_metrics_of_another_model_are_told_as_equal():
+    delta = Delta("auc", 0.9, 0.9, 0.0, 0.0, 0.004, 1000)
+
+    found = weigh(report(predictions=(predicted(deltas=(delta,)),)))
+
+    assert found.remarks == ("another model of the same quality: auc is equal",)
+
+
 def test_quality_is_judged_by_tested_rows_and_those_it_learned_from_are_named():
     better = Delta("auc", 0.90, 0.99, 0.05, 0.12, 0.004, 1000)
     same = Delta("auc", 0.90, 0.91, -0.02, 0.04, 0.004, 1000)
