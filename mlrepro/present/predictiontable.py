@@ -22,7 +22,8 @@ def write(console: Console, report: DriftReport) -> None:
             _put(console, 2, f"raw scores: {next(_parts(one))}")
             continue
         name = f" of {one.path}" if several else ""
-        _put(console, 0, f"predictions{name} for {_rows(one)}: {_said(one)}")
+        _put(console, 0, f"predictions{name} for {_rows(one)}:", style="bold")
+        _put(console, 2, "; ".join(_parts(one)))
         for delta in one.deltas:
             _put(console, 2, _delta(delta))
     moved = [one for one in report.histories if one.first is not None]
@@ -41,10 +42,6 @@ def _put(console: Console, indent: int, line: str, *, style: str = "") -> None:
 
 def _rows(one: Predicted) -> str:
     return f"{one.rows} row{'s' * (one.rows != 1)} ({one.data})"
-
-
-def _said(one: Predicted) -> str:
-    return "; ".join(_parts(one))
 
 
 def _parts(one: Predicted) -> Iterator[str]:

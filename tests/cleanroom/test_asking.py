@@ -101,6 +101,7 @@ def test_models_of_every_kind_are_asked_about_a_table_of_the_users(ask, tmp_path
             pickled(lambda x, y: linear.LinearRegression().fit(np.c_[x[numbers], y], y))
         ),
         "net.pt": [lambda path: path.write_bytes(b"PK\x05\x06" + bytes(18))] * 2,
+        "lacking.txt": both(lambda x, y: boosted(x.rename(columns={"age": "years old"}), y)),
         "list.pkl": both(pickled(lambda x, y: [1, 2])),
         "what.bin": [lambda path: path.write_bytes(b"what")] * 2,
     }
@@ -124,20 +125,12 @@ def test_models_of_every_kind_are_asked_about_a_table_of_the_users(ask, tmp_path
     assert found["linear.pkl", "probe.csv"].label.tolist() == y.tolist()
     notes = dict(told.notes())
     assert notes["plain.pkl"] == "it has 3 features without names, and probe.csv 4 columns"
+    assert notes["lacking.txt"] == "probe.csv lacks its feature years_old"
     assert "it holds no model that could be asked, but list" in notes["list.pkl"]
     assert (
         notes["what.bin"] == notes["net.pt"] == "mlrepro knows no way to ask a model of this kind"
     )
     assert notes[""] == "probe.csv: no features, so left out: id, kind"
-
-
-def test_a_feature_that_a_table_lacks_is_named(ask, tmp_path):
-    (tmp_path / "probe.csv").write_text("age\n1\n")
-
-    told = ask({"model.txt": both(boosted)}, file=str(tmp_path / "probe.csv"))
-
-    assert list(told.answers()) == []
-    assert dict(told.notes())["model.txt"] == "probe.csv lacks its feature blood_sugar and 1 more"
 
 
 def test_without_rows_nothing_is_asked_and_a_data_file_is_named(ask, tmp_path):

@@ -28,12 +28,12 @@ RAW = Predicted("m", "valid_0 of lightgbm.train, raw scores", 5000, 1, 0.2, 1.5,
 COURSE = History("valid_0 auc", (0.5, 0.913, 1.0), (0.5, 0.914, 1.0), 2)
 
 
-def test_predictions_are_told_in_a_line_and_each_metric_in_one():
+def test_predictions_and_each_metric_are_told_in_a_line():
     found = text.render(report([MOVED, RAW], [COURSE]))
 
     assert (
-        "predictions for 5000 rows (valid_0 of lightgbm.train): rms / std 0.17, largest 0.31"
-        " at row 812, first at row 3; 41 labels flip; rank correlation 0.982\n"
+        "predictions for 5000 rows (valid_0 of lightgbm.train):\n"
+        "  rms / std 0.17, largest 0.31 at row 812, first at row 3; 41 labels flip; rank correlation 0.982\n"
         "  auc: 0.9312 → 0.9305 (−0.0007, 95 % −0.0021 to +0.0006, 1000 resamples)\n"
         "  raw scores: rms / std 0.2, largest 1.5 at row 8, first at row 3\n"
         "histories:\n"
@@ -53,7 +53,7 @@ def test_equal_predictions_are_said_to_be_equal_and_near_ones_are_not():
     equal = Predicted("m", "rows", 1, 1, 0.0, 0.0)
     near = Predicted("m", "rows", 9, 1, 1e-9, 1e-9, "row 1", "row 1", 0, 1 - 1e-7)
 
-    assert "predictions for 1 row (rows): all equal" in text.render(report([equal]))
+    assert "predictions for 1 row (rows):\n  all equal" in text.render(report([equal]))
     found = text.render(report([near]))
     assert "no labels flip; rank correlation 1 − 1e-07" in found
     assert "largest 1e-09 at row 1;" in found

@@ -93,7 +93,9 @@ def test_matrices_of_xgboost_give_their_rows_back_with_what_is_missing(tmp_path,
     assert found["rows of Booster.predict"].rows == 50
 
 
-def test_a_scikit_learn_model_keeps_what_it_is_asked_about_and_the_labels_of_score(tmp_path, kept):
+def test_a_scikit_learn_model_keeps_what_it_is_asked_about_and_of_many_rows_spaced_ones(
+    tmp_path, kept
+):
     seen = trained(
         tmp_path,
         """
@@ -103,15 +105,24 @@ def test_a_scikit_learn_model_keeps_what_it_is_asked_about_and_the_labels_of_sco
         model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X[:200], labels[:200])
         model.predict(X[:200])
         print(model.score(X[200:], labels[200:]), model.predict(X[:3]).shape)
+        from sklearn.dummy import DummyRegressor
+        from scipy.sparse import csr_matrix
+        many = np.arange(50_000.0)
+        DummyRegressor().fit(many[:, None], many).predict(csr_matrix(many[:, None]))
         """,
     )
 
     found = kept()
-    assert set(found) == {"rows of Pipeline.score", "training rows of Pipeline.fit"}
+    assert "training rows of Pipeline.fit" not in found  # the ones of the last fit are enough
     asked = found["rows of Pipeline.score"]
     assert (asked.rows, len(asked.array("label"))) == (100, 100)
     assert next(iter(found)) == "rows of Pipeline.score"
     assert seen.stdout.endswith("(3,)\n")
+    last = found["training rows of DummyRegressor.fit"]
+    assert (last.rows, last.total) == (20_000, 50_000)
+    assert last.array("label")[:3].tolist() == [0, 2, 5]
+    sparse = found["rows of DummyRegressor.predict"].table(None, 1, False)
+    assert (sparse.shape, sparse[2, 0]) == ((20_000, 1), 5)
 
 
 def test_a_table_with_categories_texts_and_gaps_comes_back_as_it_was(tmp_path, kept):
@@ -137,27 +148,6 @@ def test_a_table_with_categories_texts_and_gaps_comes_back_as_it_was(tmp_path, k
     )
     assert set(one.array("label").tolist()) == {"sick", "well"}
     assert one.facts["training"]
-
-
-def test_of_many_rows_evenly_spaced_ones_are_kept(tmp_path, kept):
-    trained(
-        tmp_path,
-        """
-        from sklearn.dummy import DummyRegressor
-        from scipy.sparse import csr_matrix
-        many = np.arange(50_000.0)
-        model = DummyRegressor().fit(many[:, None], many)
-        model.predict(csr_matrix(many[:, None]))
-        """,
-    )
-
-    found = kept()
-    trained_on = found["training rows of DummyRegressor.fit"]
-    assert (trained_on.rows, trained_on.total) == (20_000, 50_000)
-    assert trained_on.array("label")[:3].tolist() == [0, 2, 5]
-    sparse = found["rows of DummyRegressor.predict"].table(None, 1, False)
-    assert sparse.shape == (20_000, 1)
-    assert sparse[2, 0] == 5
 
 
 def test_the_last_sets_of_a_long_search_are_left_and_no_more(tmp_path, evaluations):
@@ -197,11 +187,10 @@ WATCHED = """
     import random
     import lightgbm as lgb
     from sklearn.ensemble import RandomForestClassifier
-    from sklearn.model_selection import GridSearchCV, cross_val_score
+    from sklearn.model_selection import GridSearchCV
     np.random.seed(1); random.seed(1)
     model = RandomForestClassifier(5).fit(X[:200], labels[:200])
     print(model.predict_proba(X[200:]).sum(), model.score(X[200:], labels[200:]))
-    print(cross_val_score(model, X, labels, cv=3))
     search = GridSearchCV(model, {"max_depth": [2, 3]}, cv=2).fit(X, labels)
     print(search.predict(X).sum(), search.best_score_)
     boosted = lgb.LGBMClassifier(n_estimators=3, verbose=-1, subsample=0.5, subsample_freq=1)
