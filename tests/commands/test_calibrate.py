@@ -1,12 +1,16 @@
 """`mlrepro calibrate` and `run --repeats`: a training's own spread, and that of its seeds."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
 from mlrepro import documents, plain
-from mlrepro.commands import noise
+from mlrepro.commands import noise, refs
 from mlrepro.commands.calibrate import calibrate
 from mlrepro.drift import Ensemble, Measure, Noise, Repeated, Verdict
 from mlrepro.errors import UsageError
@@ -115,6 +119,29 @@ def test_where_no_seed_is_found_nothing_is_trained(project):
     assert done.returncode == 2
     assert "--seed-param" in done.stderr
     assert "training" not in done.stderr
+
+
+def test_ctrl_c_keeps_what_was_finished(project):
+    project.write("train.py", NOISY)
+    project.commit()
+    project.mlrepro("run", "python", "train.py", check=True)
+    command = [sys.executable, "-m", "mlrepro", "calibrate", "last", "--repeats", "9"]
+    started = subprocess.Popen(
+        command, cwd=project.root, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+    for line in started.stderr:
+        if "training 4 of 9" in line:
+            os.killpg(started.pid, signal.SIGINT)
+            break
+    said = started.communicate()[1]
+
+    assert started.returncode == 130
+    assert "of 9 trainings told is kept" in said
+    here = place.strict(project.root)
+    found = noise.known(here, refs.resolve(here, "last").manifest)
+    assert 3 <= found.repeats < 9
+    assert found.notes == (f"interrupted after {found.repeats} of 9 trainings",)
 
 
 @pytest.mark.parametrize("repeats", [0, 1])
