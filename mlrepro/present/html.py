@@ -56,6 +56,7 @@ class _Head:
 
     kind: str
     verdict: Verdict
+    sign: str
     word: str
     subject: str
     meaning: str
@@ -134,12 +135,13 @@ def _drift_head(size: Size, report: DriftReport) -> _Head:
     why = report.attribution.sentence if report.attribution else ""
     inside = [
         Html(f"<p class='why'><b>Why</b> {size.text(why)}</p>" if why else ""),
-        size.items(report.remarks, "remarks"),
+        size.items([one[:1].upper() + one[1:] for one in report.remarks], "remarks"),
         size.tiles(facts),
     ]
     return _Head(
         kind="drift report",
         verdict=report.verdict,
+        sign=SYMBOLS[report.verdict],
         word=str(report.verdict),
         subject=f"{report.name} ({short})" if report.name else short,
         meaning=wording.meaning(report),
@@ -154,6 +156,9 @@ def _diff(size: Size, report: DiffReport) -> str:
         htmlmetrics.side_by_side(size, moved, heads),
         htmlevidence.changes(size, "Metrics that are no numbers", others, heads),
     ]
+    inputs = htmlartifacts.inputs(size, report.inputs, report.input_drifts, heads)
+    data = {one.path for one in report.input_drifts}
+    code = htmlartifacts.code(size, report.code, report.code_lines, data, heads)
     facts = (
         ("Parameters", report.params),
         ("Training", report.training),
@@ -168,26 +173,27 @@ def _diff(size: Size, report: DiffReport) -> str:
             )
             for title, one in facts
         ),
-        _Section("code", "Code", htmlartifacts.code(size, report.code, report.code_lines, heads)),
-        _Section(
-            "inputs",
-            "Inputs",
-            htmlartifacts.inputs(size, report.inputs, report.input_drifts, heads),
-        ),
+        _Section("code", "Code", code),
+        _Section("inputs", "Inputs", inputs),
         _Section("details", "Where it differs", htmlartifacts.details(size, report.artifacts)),
         _Section("notes", "Notes", size.items(report.notes)),
     )
+    return _document(size, _diff_head(report), sections)
+
+
+def _diff_head(report: DiffReport) -> _Head:
     deciding = [one.difference.verdict for one in report.artifacts if one.decides]
-    worst = max(deciding, default=Verdict.IDENTICAL if report.same else Verdict.DRIFTED)
-    head = _Head(
+    worst = max(deciding, default=Verdict.IDENTICAL)
+    verdict = worst if report.same else max(worst, Verdict.CLOSE)  # files may be equal, facts not
+    return _Head(
         kind="two runs compared",
-        verdict=worst,
+        verdict=verdict,
+        sign=SYMBOLS[Verdict.IDENTICAL if report.same else Verdict.DRIFTED],
         word="no difference" if report.same else "different",
         subject=f"{report.a} → {report.b}",
-        meaning=f"the files: {worst}" if deciding else "no file decides",
+        meaning=f"the files: {worst}" if deciding else "no file was compared that decides",
         inside=Html(""),
     )
-    return _document(size, head, sections)
 
 
 def _document(size: Size, head: _Head, sections: Sequence[_Section]) -> str:
@@ -210,7 +216,7 @@ def _document(size: Size, head: _Head, sections: Sequence[_Section]) -> str:
         f"<body class='{kind_of(head.verdict)}'>"
         "<a class='skip' href='#main'>Skip to the report</a>"
         f"<header><p class='eyebrow'>mlrepro · {escaped(head.kind)}</p>"
-        f"<h1><span class='word'><span aria-hidden='true'>{SYMBOLS[head.verdict]}</span>"
+        f"<h1><span class='word'><span aria-hidden='true'>{head.sign}</span>"
         f" {escaped(head.word)}</span> <span class='subject'>{size.text(head.subject)}</span></h1>"
         f"<p class='meaning'>{size.text(head.meaning)}</p>{head.inside}</header>"
         f"{nav}<main id='main'>{body}</main>"

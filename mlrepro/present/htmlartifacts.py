@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from mlrepro.commands.diffvalues import LineCount
 from mlrepro.drift import ArtifactDrift, Change, Difference, Distribution
@@ -224,11 +224,19 @@ def inputs(
 
 
 def code(
-    size: Size, changed: Sequence[Change], lines: Sequence[LineCount], heads: tuple[str, str]
+    size: Size,
+    changed: Sequence[Change],
+    lines: Sequence[LineCount],
+    inside: Collection[str],
+    heads: tuple[str, str],
 ) -> Html:
-    """Return the files of code that differ, and by how many lines."""
+    """Return the files of code that differ, and by how many lines; those in `inside` are data."""
     counts = {one.path: one for one in lines}
-    rows = [(size.code(one.what), _lines(counts.get(one.what)), *_sides(one)) for one in changed]
+    rows = [
+        (size.code(one.what), _lines(counts.get(one.what)), *_sides(one))
+        for one in changed
+        if one.what not in inside
+    ]
     return size.table("Files of code", ("file", "lines", *heads), rows, quiet=True)
 
 

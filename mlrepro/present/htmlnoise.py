@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from mlrepro.drift import ArtifactDrift, DriftReport
 from mlrepro.evidence import Ensemble, Noise, Repeated
@@ -34,7 +34,7 @@ def noise(size: Size, report: DriftReport, moved: Sequence[Moved]) -> Html:
         _between(size, "How far the recorded files lie from the repeats", found.recorded, ())
     )
     if found.ensemble:
-        parts.append(_ensemble(size, found.ensemble, _rebuilt(report, moved)))
+        parts.append(_ensemble(size, found.ensemble, report, moved))
     parts.append(size.items(found.notes))
     return joined(parts)
 
@@ -80,25 +80,37 @@ def _between(
     return size.table(title, heads, rows, numeric=(3, 4))
 
 
-def _rebuilt(report: DriftReport, moved: Sequence[Moved]) -> Mapping[str, float]:
-    """Return the rebuilt value of each metric that is known, by its names, long and short."""
-    found = {gate.metric: gate.value for gate in report.gates}
-    for one in moved:
-        found |= {one.name: one.rebuilt, f"{one.where}: {one.name}": one.rebuilt}
-    for history in report.histories:
-        if history.rebuilt:
-            found.setdefault(history.name, history.rebuilt[-1])
-    return found
+def _rebuilt(
+    report: DriftReport, moved: Sequence[Moved], name: str, recorded: float | None
+) -> float | None:
+    """Return the rebuilt value of a metric, by its whole name; a short one may be another's.
+
+    Then it, or the course that ended in it, has to have the recorded value on the recorded side.
+    """
+    whole = {f"{one.where}: {one.name}": one.rebuilt for one in moved}
+    whole |= {gate.metric: gate.value for gate in report.gates}
+    short = name.rpartition(": ")[2]
+    pairs = [(one.name, one.recorded, one.rebuilt) for one in moved]
+    pairs += [
+        (one.name.rpartition(": ")[2], one.recorded[-1], one.rebuilt[-1])
+        for one in report.histories
+        if one.recorded and one.rebuilt
+    ]
+    alike = (now for named, was, now in pairs if named == short and was == recorded)
+    return whole.get(name, next(alike, None))
 
 
-def _ensemble(size: Size, found: Ensemble, rebuilt: Mapping[str, float]) -> Html:
+def _ensemble(size: Size, found: Ensemble, report: DriftReport, moved: Sequence[Moved]) -> Html:
     own = (
         "" if found.recorded_seed is None else f"; the recorded run's own is {found.recorded_seed}"
     )
     said = f"The same training with {counted(len(found.seeds), 'seed')} ({found.parameter}){own}."
     parts = [Html("<h3>Other seeds</h3>"), Html(f"<p>{size.text(said)}</p>")]
     named = list(found.metrics.items())
-    parts += [_seeds(size, found, name, values, rebuilt) for name, values in named[: size.plots]]
+    for name, values in named[: size.plots]:
+        recorded = found.recorded.get(name)
+        marks = (("recorded", recorded), ("rebuilt", _rebuilt(report, moved, name, recorded)))
+        parts.append(_seeds(size, name, values, marks))
     if len(named) > size.plots:
         parts.append(Html(f"<p class='more'>{more(len(named) - size.plots)}</p>"))
     rows = [
@@ -111,18 +123,10 @@ def _ensemble(size: Size, found: Ensemble, rebuilt: Mapping[str, float]) -> Html
 
 
 def _seeds(
-    size: Size,
-    found: Ensemble,
-    name: str,
-    values: Sequence[float],
-    rebuilt: Mapping[str, float],
+    size: Size, name: str, values: Sequence[float], found: Sequence[tuple[str, float | None]]
 ) -> Html:
     marks, said = [], []
-    ours = rebuilt.get(name, rebuilt.get(name.rpartition(": ")[2]))
-    for kind, word, value in (
-        ("s1", "recorded", found.recorded.get(name)),
-        ("s2", "rebuilt", ours),
-    ):
+    for kind, (word, value) in zip(("s1", "s2"), found, strict=True):
         if value is not None and math.isfinite(value):
             below = sum(v < value for v in values)
             marks.append((kind, word, value))

@@ -95,6 +95,7 @@ class Size:
     ) -> Html:
         """Return a table whose first column names its rows; nothing where there are no rows.
 
+        A column without a word is left out.
         On a narrow screen each row becomes a block. That takes a table's meaning from a screen
         reader, unless each part says its role.
 
@@ -115,7 +116,9 @@ class Size:
         """
         if not rows:
             return Html("")
-        kinds = ["num" if i in numeric else "" for i in range(len(heads))]
+        told = [i for i in range(len(heads)) if i == 0 or any(row[i] for row in rows)]
+        heads, rows = [heads[i] for i in told], [[row[i] for i in told] for row in rows]
+        kinds = ["num" if i in numeric else "" for i in told]
         head = "".join(
             f"<th role='columnheader' scope='col'{_class(kind)}>{escaped(name)}</th>"
             for name, kind in zip(heads, kinds, strict=True)

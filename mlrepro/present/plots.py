@@ -102,17 +102,19 @@ def swarm(title: str, values: Sequence[float], marks: Sequence[tuple[str, str, f
     placed = list(_stacked([axis.part(v) for v in finite]))
     floor = 16 * len(marks) + 14 + 9 * max(level for _, level in placed)
     inner = [f"<line class='axis' x1='0' x2='100%' {svg.level(floor + 8)}/>"]
+    words = []  # above all lines, which end where a word stands
     for i, (kind, name, value) in enumerate(marks):
         at, part = axis.across(value), axis.part(value)
         inner.append(
             f"<line class='{kind}' x1='{at}' x2='{at}' y1='{16 * i + 4}' y2='{floor + 8}'/>"
         )
         side, gap = ("end", -5) if part > 0.55 else ("start", 5)
-        inner.append(svg.text(at, 16 * i + 12, side, f"{name} {number(value)}", gap, kind))
+        words.append(svg.text(at, 16 * i + 12, side, f"{name} {number(value)}", gap, kind))
     inner += [
         f"<circle class='seed' cx='{100 * part:.2f}%' cy='{floor - 9 * level}' r='4'/>"
         for part, level in placed
     ]
+    inner += words
     ticks = axis.ticks(4)
     inner += [
         svg.text(axis.across(tick), floor + 24, svg.side(axis.part(tick)), word)

@@ -36,6 +36,18 @@ def find() -> str | None:
     return asked or next(filter(None, map(shutil.which, NAMES)), None)
 
 
+def provide() -> str:
+    """Say which browser is here; as root on Debian, install one first where there is none."""
+    if not find() and os.geteuid() == 0 and shutil.which("apt-get"):
+        quiet = {"DEBIAN_FRONTEND": "noninteractive", **os.environ}
+        for step in (
+            ("update", "-qq"),
+            ("install", "-y", "-qq", "--no-install-recommends", "chromium", "fonts-dejavu-core"),
+        ):
+            subprocess.run(["apt-get", *step], env=quiet, capture_output=True, check=False)
+    return find() or "no browser: the tests that look at the report as a page are skipped"
+
+
 class Browser:
     """One page in a browser without a window; what it asks for and complains of is kept."""
 
@@ -148,3 +160,7 @@ class Browser:
             self._rest += read
         message, self._rest = self._rest.split(b"\0", 1)
         return json.loads(message)
+
+
+if __name__ == "__main__":
+    print(provide())

@@ -114,6 +114,18 @@ def test_a_diff_shows_both_sides_by_their_names():
     assert "data/valid.csv" in found.sections["inputs"]
 
 
+def test_runs_that_made_the_same_files_otherwise_are_different():
+    same = reports.identical().artifacts
+    drift = reports.full()
+
+    top = _page(DiffReport("a", "b", same, drift.code)).sections["header"]
+    data = _page(replace(reports.compared(), code=drift.inputs)).sections
+
+    assert "≠ different" in top
+    assert "the files: identical" in top
+    assert "code" not in data  # data that git tracks is told once, among the inputs
+
+
 def test_two_runs_without_a_difference_are_said_to_have_none():
     found = _page(DiffReport("a", "b"))
 
