@@ -21,9 +21,11 @@ _CALLS = {"lightgbm": ("lightgbm", "LGBM"), "xgboost": ("xgboost", "XGB"), "skle
 
 _HINT = (
     "Say how it is passed with --seed-param: `--seed`, `seed=`, `params.yaml:train.seed`,"
-    " `lightgbm:seed`, `xgboost:seed` or `sklearn:random_state`."
+    " `env:SEED`, `lightgbm:seed`, `xgboost:seed` or `sklearn:random_state`."
 )
 _LARGEST = 2**20
+_VARIABLE = "env"
+"""What stands before the name of an environment variable: ``env:SEED``."""
 _NAMES = ("seed", "random_seed", "random_state", "randomstate", "manual_seed", "global_seed",
           "rng_seed", "seed_value", "train_seed")  # fmt: skip
 # These choose data rather than a model: taken only where there is no other.
@@ -62,7 +64,7 @@ class Seed:
 
 
 def find(record: Manifest, wanted: str, content: Callable[[str], bytes]) -> Seed:
-    """Find how the seed of a run is passed: on the command line, in a file, in a library's call.
+    """Find how a seed is passed: on the command line, in a file, a variable, a library's call.
 
     Parameters
     ----------
@@ -81,6 +83,7 @@ def find(record: Manifest, wanted: str, content: Callable[[str], bytes]) -> Seed
     found = (
         _on_command_line(record.run.command, _rank)
         or _in_files(record, content)
+        or _in_variables(record)
         or _in_fits(record.fits)
     )
     if found is None:
@@ -98,6 +101,8 @@ def _named(record: Manifest, wanted: str, content: Callable[[str], bytes]) -> Se
     if wanted.endswith("="):
         return _added(record, wanted, ())
     file, _, key = wanted.rpartition(":")
+    if file == _VARIABLE and key:
+        return _of_variable(record, key)
     if file in _LIBRARIES and key:
         return _forced({file: key}, _fitted(record.fits, file, key))
     if file and key:
@@ -286,6 +291,22 @@ def _with(data: Any, path: Sequence[str], value: int) -> Any:
     if not path:
         return value
     return {**data, path[0]: _with(data[path[0]], path[1:], value)}
+
+
+def _in_variables(record: Manifest) -> Seed | None:
+    """Find a variable that the program asked for: ``SEED=42 python train.py``."""
+    found = [
+        (at, name)
+        for name, value in record.variables.restored.items()
+        if (at := _rank(name)) is not None and _NUMBER.fullmatch(value)
+    ]
+    return _of_variable(record, min(found)[1]) if found else None
+
+
+def _of_variable(record: Manifest, name: str) -> Seed:
+    value = record.variables.restored.get(name, "")
+    recorded = int(value) if _NUMBER.fullmatch(value) else None
+    return Seed(f"{_VARIABLE}: {name}", recorded, lambda seed: Factors(variables={name: str(seed)}))
 
 
 def _in_fits(fits: Sequence[Fit]) -> Seed | None:

@@ -6,7 +6,7 @@ import pytest
 
 from mlrepro.commands import seeding
 from mlrepro.errors import UsageError
-from mlrepro.manifest import Fit, Manifest, Run, Status
+from mlrepro.manifest import Fit, Manifest, Run, Status, Variables
 
 
 def recorded(*command, **facts) -> Manifest:
@@ -86,6 +86,16 @@ def test_every_kind_of_file_keeps_its_other_bytes(name, text, after):
 def test_a_number_that_others_share_is_refused_before_any_training():
     with pytest.raises(UsageError, match="cannot be changed alone"):
         find(recorded(), "p.yaml:b.seed", p__yaml="a: &x {seed: 42}\nb: *x\n")
+
+
+def test_a_variable_that_the_program_asked_for_is_set():
+    asked = Variables(restored={"PYTHONHASHSEED": "0", "SEED": "42", "SPLIT_SEED": "1"})
+
+    found = find(recorded(variables=asked))
+
+    assert (found.parameter, found.recorded) == ("env: SEED", 42)
+    assert found.factors(7).variables == {"SEED": "7"}
+    assert find(recorded(), "env:PYTHONHASHSEED").factors(7).variables == {"PYTHONHASHSEED": "7"}
 
 
 def test_the_seed_that_a_library_was_given_is_forced():
