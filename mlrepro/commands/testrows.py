@@ -118,5 +118,6 @@ def hanley_mcneil(auc: float, positive: int, negative: int) -> float:
 def _tested_on(metric: str, sets: Sequence[Rows]) -> Rows | None:
     """Return the set that a metric was taken on: by its name, or the only one that there is."""
     named = [one for one in sets if metric.startswith(one.name.partition(" of ")[0] + " ")]
-    alike = {(one.count, one.positive): one for one in named or sets}
+    labelled = [one for one in sets if one.positive]
+    alike = {(one.count, one.positive): one for one in named or labelled or sets}
     return next(iter(alike.values())) if len(alike) == 1 else None

@@ -175,6 +175,7 @@ def test_several_sets_of_rows_leave_the_error_unknown():
     sets = (testrows.Rows("a of x", 10, 5), testrows.Rows("b of x", 20, 5))
 
     assert testrows.error("metrics.json: auc", 0.9, sets) is None
+    assert testrows.error("auc", 0.9, (sets[0], testrows.Rows("rows of p", 10)))[1].startswith("10")
     assert testrows.error("b auc", 0.9, sets)[1] == "20 rows, 5 of them positive"
 
 
