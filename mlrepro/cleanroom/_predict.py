@@ -120,6 +120,9 @@ def _places(label: Any, model: Model) -> Any:
         classes = [str(one) for one in classes]
     known = {value: place for place, value in enumerate(classes)}
     found = [known.get(value) for value in label.tolist()]
+    if None in found and label.dtype.kind in "biu" and isinstance(classes[0], str):
+        # Of texts, `roc_auc_score` leaves the places.
+        found = [value if value in range(len(classes)) else None for value in label.tolist()]
     return None if None in found else numpy.array(found)
 
 

@@ -99,11 +99,21 @@ def test_a_scikit_learn_model_keeps_what_it_is_asked_about_and_of_many_rows_spac
     seen = trained(
         tmp_path,
         """
+        print(labels.tolist())
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
         model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X[:200], labels[:200])
         model.predict(X[:200])
+        from sklearn.metrics import accuracy_score, mean_squared_error, roc_auc_score
+        from sklearn.linear_model import LinearRegression
+        from sklearn.naive_bayes import GaussianNB
+        plain = GaussianNB().fit(X, labels)
+        print(roc_auc_score(labels[100:], plain.predict_proba(X[100:])[:, 1]))
+        line = LinearRegression().fit(X, labels)
+        guess = line.predict(X[150:])
+        print(accuracy_score(labels[:150], labels[150:]))  # not of these rows
+        print(accuracy_score(labels[150:], (guess > 0.5).astype(int)))
         print(model.score(X[200:], labels[200:]), model.predict(X[:3]).shape)
         from sklearn.dummy import DummyRegressor
         from scipy.sparse import csr_matrix
@@ -114,9 +124,15 @@ def test_a_scikit_learn_model_keeps_what_it_is_asked_about_and_of_many_rows_spac
 
     found = kept()
     assert "training rows of Pipeline.fit" not in found  # the ones of the last fit are enough
+    expected = (
+        found["rows of GaussianNB.predict_proba"],
+        found["rows of LinearRegression.predict"],
+    )
+    known = np.array(json.loads(seen.stdout.splitlines()[0]))
+    for one, length in zip(expected, (200, 150), strict=True):
+        assert one.array("label").tolist() == known[-length:].tolist()
     asked = found["rows of Pipeline.score"]
     assert (asked.rows, len(asked.array("label"))) == (100, 100)
-    assert next(iter(found)) == "rows of Pipeline.score"
     assert seen.stdout.endswith("(3,)\n")
     last = found["training rows of DummyRegressor.fit"]
     assert (last.rows, last.total) == (20_000, 50_000)

@@ -22,6 +22,10 @@ _COPIES = ("copy", "joblib.hashing", "multiprocessing.", "joblib.externals.loky"
 
 def patch(module, fits):
     """Watch each fit method that is decorated from now on."""
+    if module.__name__ == "sklearn.utils.validation":
+        if fits.evaluations is not None:
+            fits.evaluations.watch_metrics(module)
+        return
     original = getattr(module, "_fit_context", None)
     if original is None or hasattr(original, "_mlrepro"):
         return

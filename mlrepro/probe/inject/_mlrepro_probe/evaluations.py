@@ -7,6 +7,7 @@ Nothing is predicted and no random number is drawn for it; of many rows evenly s
 """
 
 import os
+import sys
 from _thread import _local
 
 from . import packing
@@ -37,6 +38,7 @@ class Evaluations:
         self.known = {}  # name → fingerprint
         self.latest = ()  # of the last fit that is not told
         self.asked = {}  # class and number of columns → (id of the rows, what was packed)
+        self.answers = []  # the last ones: what a model predicted, what was packed of its rows
 
     def fitted(self, one, call, args, kwargs):
         """A fit begins: keep what it is evaluated on, else what it learns from."""
@@ -83,7 +85,7 @@ class Evaluations:
                 local.asking = False
             try:
                 if getattr(self.fits.local, "outer", None) is None and not self.fits.searching:
-                    self._ask(name, args, kwargs)
+                    self._ask(name, args, kwargs, result)
             except Exception as error:
                 forget(error)
             return result
@@ -91,7 +93,40 @@ class Evaluations:
         ask._mlrepro_asked = True
         return ask
 
-    def _ask(self, name, args, kwargs):
+    def watch_metrics(self, module):
+        """Learn the labels of rows where the program compares them with what a model predicted.
+
+        All metrics of scikit-learn ask this function whether both are equally long.
+        """
+        from functools import wraps
+
+        original = module.check_consistent_length
+
+        @wraps(original)
+        @unseen
+        def check_consistent_length(*arrays):
+            try:
+                if self.answers and getattr(self.fits.local, "outer", None) is None:
+                    self._compared(*arrays[:3])
+            except Exception as error:
+                forget(error)
+            return original(*arrays)
+
+        module.check_consistent_length = check_consistent_length
+
+    def _compared(self, one, other=None, weight=None, *_rest):
+        caller = sys._getframe(2).f_globals.get("__name__", "")
+        if other is None or not caller.startswith("sklearn.metrics"):
+            return
+        for result, kept in reversed(self.answers):
+            if "label" in kept.arrays:
+                continue
+            if _is_of(other, result):
+                kept.label(one, weight)
+            elif _is_of(one, result):
+                kept.label(other, weight)
+
+    def _ask(self, name, args, kwargs, result):
         """Note the rows that a model was asked about; the last ones, unless they are few."""
         model, rest = args[0], args[1:]
         data = rest[0] if rest else kwargs.get("X", kwargs.get("data"))
@@ -102,6 +137,7 @@ class Evaluations:
         if before is not None:
             known, kept = before
             if known == (id(data), height) and (label is None or "label" in kept.arrays):
+                self._answered(name, result, kept)
                 return
             if height * 10 < known[1]:
                 return
@@ -111,10 +147,16 @@ class Evaluations:
         rows["weight"] = kwargs.get("sample_weight") if label is not None else None
         found = _packed(rows)
         if found is not None:
+            self._answered(name, result, found)
             self.asked.pop(key, None)
             self.asked[key] = (id(data), height), found
             if len(self.asked) > _MOST_ASKED:
                 del self.asked[next(iter(self.asked))]
+
+    def _answered(self, name, result, kept):
+        if name != "score" and hasattr(result, "shape"):
+            self.answers.append((result, kept))
+            del self.answers[:-_MOST_ASKED]
 
     def close(self):
         """The process ends: write what waits."""
@@ -149,6 +191,17 @@ class Evaluations:
         del self.known[name]
         for ending in (".json", ".npys"):
             os.unlink(name + ending)
+
+
+def _is_of(array, result):
+    """Whether an array is what a model predicted, a part of it, or the labels that follow of it."""
+    inner, outer = getattr(array, "base", None), getattr(result, "base", None)
+    if array is result or (inner is not None and (inner is result or inner is outer)):
+        return True
+    if getattr(array, "shape", None) != result.shape[:1] or array.dtype.kind not in "biu":
+        return False
+    labels = result > 0.5 if result.ndim == 1 else result.argmax(axis=1)
+    return bool((array == labels).all()) and array.min() != array.max()
 
 
 def _packed(rows):

@@ -27,6 +27,13 @@ class Packed:
     def __init__(self, facts):
         self.facts = facts
         self.arrays = {}
+        self.taken = None, 0  # which rows, and of how many
+
+    def label(self, label, weight):
+        """Add labels and weights that came to be known later, one for each row of all."""
+        numpy = sys.modules["numpy"]
+        _column(numpy, self, "label", label, *self.taken)
+        _column(numpy, self, "weight", weight, *self.taken)
 
     def fingerprint(self):
         """Return what tells it from another set."""
@@ -100,8 +107,8 @@ def packed(
     numpy = sys.modules["numpy"]
     rows = _chosen(numpy, total, _bytes_of_a_row(x, total))
     facts.update(total=facts.pop("of", total), rows=total if rows is None else len(rows))
-    _column(numpy, one, "label", label, rows, total)
-    _column(numpy, one, "weight", weight, rows, total)
+    one.taken = rows, total
+    one.label(label, weight)
     return one if _table(numpy, one, x, rows) else None
 
 

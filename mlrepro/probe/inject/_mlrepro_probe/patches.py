@@ -17,6 +17,7 @@ FITS = {
     "optuna.study.study": "studies",
     "random": "randomness",
     "sklearn.base": "estimators",
+    "sklearn.utils.validation": "estimators",
     "torch": "networks",
     "xgboost.callback": "xgboosts",
     "xgboost.core": "xgboosts",
