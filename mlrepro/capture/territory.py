@@ -53,7 +53,8 @@ class Territory:
 
     def _is_tools(self, path: str) -> bool:
         site = os.environ.get("DVC_SITE_CACHE_DIR", "/var/tmp/dvc")  # noqa: S108  DVC's own default
-        if path.startswith(f"{site}/"):
+        cache = os.environ.get("XDG_CACHE_HOME", "")  # clean rooms, and what rebuilds keep there
+        if path.startswith(f"{site}/") or (cache and path.startswith(f"{cache}/mlrepro/")):
             return True
         return path.startswith(self.home + "/") and path[len(self.home) + 1 :].startswith(_HOME)
 
