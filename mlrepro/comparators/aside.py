@@ -10,7 +10,7 @@ from mlrepro.comparators.treewords import Step
 from mlrepro.comparators.values import is_clock_name
 
 METADATA = {
-    "versions": "text of digits and dots under a name that ends in `version`: `_sklearn_version`",
+    "versions": "digits and dots under the name of a library's version: `_sklearn_version`",
     "threads": "whole numbers or None under `n_jobs`, `n_threads`, `nthread`, `num_threads` …",
     "times": "numbers under the name of a clock: `refit_time_`, `mean_fit_time`",
     "order": "of the members of a set, and of the keys of a dict",
@@ -24,7 +24,12 @@ METADATA = {
 """What differs without making two objects different; each is named in the report but `sharing`,
 `spelling` and the order of a set's members, of which a file says too much to list."""
 
-_VERSION = re.compile(r"(?i)(.*[^a-z])?version_*")
+_VERSIONS = {
+    "_sklearn_version", "sklearn_version", "_skops_version", "numpy_version", "pandas_version",
+    "scipy_version", "python_version", "torch_version", "pytorch-lightning_version",
+    "pytorch_lightning_version", "transformers_version", "lightgbm_version", "xgboost_version",
+    "catboost_version", "library_version", "__version__",
+}  # fmt: skip
 _NUMBERED = re.compile(r"v?\d+(\.\w+)*([-+.]\w+)*")
 _THREADS = {
     "n_jobs", "n_threads", "_n_threads", "nthread", "num_threads", "thread_count", "num_workers",
@@ -50,7 +55,7 @@ def both(step: Step, x: Any, y: Any) -> bool:
 
 
 def _is_version(name: str, value: str) -> bool:
-    return bool(_VERSION.fullmatch(name)) and len(value) < 80 and bool(_NUMBERED.fullmatch(value))
+    return name in _VERSIONS and len(value) < 80 and bool(_NUMBERED.fullmatch(value))
 
 
 def _is_count(value: Any) -> bool:

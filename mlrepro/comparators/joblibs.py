@@ -16,6 +16,9 @@ _OLD = (
     "joblib.numpy_pickle.ZNDArrayWrapper",
 )
 _DEEPEST = 8
+_ALIGNMENTS = (1, 2, 4, 8, 16, 32, 64, 128)
+_NEEDED = {"dtype", "shape", "subclass", "order"}
+_KNOWN = {*_NEEDED, "allow_mmap", "numpy_array_alignment_bytes"}
 
 
 class JoblibMachine(Machine):
@@ -41,7 +44,9 @@ class JoblibMachine(Machine):
             raise ValueError("an array is of no known order or class")
         if dtype.hasobject:
             return self._objects(kind.full, shape)
-        if told.get("numpy_array_alignment_bytes") is not None:
+        if (wide := told.get("numpy_array_alignment_bytes")) is not None:
+            if wide not in _ALIGNMENTS:
+                raise ValueError("an array is aligned in a way that joblib never wrote")
             self._skip_padding()
         count = 1
         for n in shape:
@@ -74,7 +79,8 @@ def _attributes(node: Object) -> dict[str, Any]:
     if type(state) is not Mapping:
         raise ValueError("an array's description is no dict")
     found = {key: value for key, value in state.pairs if type(key) is str}
-    missing = {"dtype", "shape", "subclass", "order"} - found.keys()
-    if missing:
-        raise ValueError(f"an array's description lacks {', '.join(sorted(missing))}")
+    if not _NEEDED <= found.keys() <= _KNOWN or len(found) != len(state.pairs):
+        raise ValueError("an array's description has other entries than joblib writes")
+    if type(found.get("allow_mmap", True)) is not bool:
+        raise ValueError("an array's description is damaged")
     return found

@@ -15,6 +15,7 @@ from mlrepro.comparators.objects import Array, Mapping, Name, Object, Scalar, Se
 
 _CODE = re.compile(r"[biufcSUVOMm][0-9]{1,9}")
 _UNIT = re.compile(rb"generic|[YMWDhms]|ms|us|ns|ps|fs|as")
+_ALIGNMENTS = (-1, 1, 2, 4, 8, 16)
 _DEEPEST = 16
 _WIDEST = 2**31
 _RECONSTRUCT = "numpy._core.multiarray._reconstruct"
@@ -80,9 +81,11 @@ def dtype_of(node: Any, depth: int = 0) -> Any:
         raise ValueError("an array has no dtype")
     if type(node.value) is Type:
         return node.value.dtype
-    code = node.args[0] if node.args else None
+    code, *copied = node.args or [None]
     if type(code) is not str or not _CODE.fullmatch(code) or int(code[1:]) > _WIDEST:
         raise ValueError("a dtype has no code")
+    if copied not in ([], [False, True], [0, 1]):
+        raise ValueError("a dtype is made in a way that numpy never wrote")
     if not node.states:
         return _plain_dtype(code)
     return _dtype(code, items(node.states[-1]), depth)
@@ -98,10 +101,12 @@ def _dtype(code: str, state: list[Any], depth: int) -> Any:
     import numpy as np  # noqa: PLC0415  see _plain_dtype
 
     version, order, sub, names, fields, size, alignment, flags, *more = state
-    if version not in (3, 4) or order not in ("<", ">", "|", "=") or len(more) > 1:
+    if version not in (3, 4) or order not in ("<", ">", "|") or len(more) > 1:
         raise ValueError("a dtype is of a form that is not known")
     if not all(type(n) is int for n in (size, alignment, flags)) or not 0 <= flags < 256:
         raise ValueError("a dtype holds no numbers")
+    if alignment not in _ALIGNMENTS or (alignment == -1) != (size == -1):
+        raise ValueError("a dtype is aligned in a way that numpy never wrote")
     if names is not None:
         dtype = _record(items(names), fields, size, depth)
     elif sub is not None:
@@ -111,9 +116,16 @@ def _dtype(code: str, state: list[Any], depth: int) -> Any:
         dtype = np.dtype(order + code + _unit(more[0]) if more else order + code)
     else:
         dtype = np.dtype(code).newbyteorder(order)
-    if size not in (-1, dtype.itemsize) or (flags & 1 and not dtype.hasobject):
-        raise ValueError("a dtype does not fit its size")
+    described = names is not None or sub is not None or code[0] in "SUV"
+    _check_size(dtype, code, size if described else size == -1 and dtype.itemsize, flags)
     return dtype
+
+
+def _check_size(dtype: Any, code: str, size: int, flags: int) -> None:
+    if size != dtype.itemsize or (flags & 1 and not dtype.hasobject):
+        raise ValueError("a dtype does not fit its size")
+    if code[0] == "V" and int(code[1:]) != dtype.itemsize:
+        raise ValueError("a dtype does not fit its code")
 
 
 def _record(names: list[Any], fields: Any, size: int, depth: int) -> Any:

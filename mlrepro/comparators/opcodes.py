@@ -341,9 +341,9 @@ def _pop_mark(machine: Machine) -> None:
 
 @_op(b"d")
 def _dict(machine: Machine) -> None:
-    mapping = Mapping()
-    mapping.pairs += _paired(machine.marked())
-    machine.push(mapping)
+    values = machine.marked()
+    machine.push(Mapping())
+    _update(machine, _paired(values))
 
 
 def _paired(values: list[Any]) -> list[tuple[Any, Any]]:
@@ -388,6 +388,9 @@ def _update(machine: Machine, pairs: list[tuple[Any, Any]]) -> None:
     target = machine.top()
     if type(target) is not Object and type(target) is not Mapping:
         raise ValueError(f"byte {machine.at - 1}: items are set in what takes none")
+    for key, _ in pairs:
+        if type(key) is Mapping or (type(key) is Sequence and key.kind in ("list", "set")):
+            raise ValueError(f"byte {machine.at - 1}: a key of a dict is a {type(key).__name__}")
     target.pairs += pairs
 
 

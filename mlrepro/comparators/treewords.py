@@ -12,6 +12,7 @@ from mlrepro.comparators.known import Type
 from mlrepro.comparators.objects import PLAIN, Array, Mapping, Name, Object, Scalar, Sequence
 from mlrepro.comparators.values import show
 
+_LONGEST = 60
 _WORD = re.compile(r"[\w.\-/]+")
 
 
@@ -25,11 +26,12 @@ class Step:
 
     def __str__(self) -> str:
         words, step = [], self
-        while True:
+        while len(words) < _LONGEST:
             words.append(step._shown())
             if step.above is None:
                 return "".join(reversed(words)).removeprefix(".")
             step = step.above
+        return "…" + "".join(reversed(words))
 
     def _shown(self) -> str:
         if not self.form and type(self.word) is str:
