@@ -154,8 +154,24 @@ class _Walk:
         except StopIteration as stop:
             found: Finding | None = stop.value
         if found and found.by:
+            found = self._confirmed(found, found.by)
             self._mark(found)
         return found
+
+    def _confirmed(self, found: Finding, trial: Trial) -> Finding:
+        """Try once more what brought the result back, where that may have been chance."""
+        known = self.journal.outcomes[trial.key]
+        if not self.ctx.may_race or not self.ctx.explains(known):
+            return found
+        again = replace(trial, what=f"{trial.what}, once more to be sure")
+        self.total += 1
+        if self.ctx.explains(self._outcome(again)):
+            return found
+        return Finding(
+            "unattributed",
+            f"unattributed: the training does not repeat itself on this machine: {trial.what}"
+            " brought the recorded result back once, and not again",
+        )
 
     def _outcome(self, trial: Trial) -> Outcome:
         known = self.journal.outcomes.get(trial.key)
@@ -164,7 +180,7 @@ class _Walk:
             self._tell(trial)
             known = self._made(trial)
         self.longest = max(self.longest, known.seconds)
-        note = known.note
+        note = known.note or trial.read(known)
         self.tried.append(
             Tried(trial.factor, trial.what, known.verdict, round(known.seconds, 3), note=note)
         )

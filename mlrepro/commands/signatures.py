@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from mlrepro.commands.trials import Context, is_lightgbm, is_xgboost
+from mlrepro.commands.trials import Context, is_lightgbm, is_on, is_xgboost, may_race, word
 from mlrepro.manifest import Change, Fit
 
 
@@ -32,9 +31,9 @@ def _sampled(fit: Fit) -> Iterator[Signature]:
     if not is_lightgbm(fit):
         return
     even = ", even with deterministic=true"
-    if "goss" in (_word(fit, "boosting"), _word(fit, "data_sample_strategy")):
+    if "goss" in (word(fit, "boosting"), word(fit, "data_sample_strategy")):
         yield Signature(f"LightGBM's GOSS depends on the thread count{even}", "threads")
-    if _is_on(fit, "use_quantized_grad"):
+    if is_on(fit, "use_quantized_grad"):
         yield Signature(
             f"LightGBM's quantised gradients depend on the thread count{even}", "threads"
         )
@@ -44,7 +43,7 @@ def _invariant(fit: Fit) -> Iterator[Signature]:
     """Deterministic and column-wise: LightGBM's setting that no count of threads changes."""
     if not is_lightgbm(fit) or any(_sampled(fit)):
         return
-    if _is_on(fit, "deterministic") and _is_on(fit, "force_col_wise"):
+    if is_on(fit, "deterministic") and is_on(fit, "force_col_wise"):
         yield Signature(
             "LightGBM is deterministic and column-wise here: the thread count does not matter to it"
         )
@@ -56,7 +55,14 @@ def _invariant(fit: Fit) -> Iterator[Signature]:
 
 
 def _race(fit: Fit) -> Iterator[Signature]:
-    if _word(fit, "booster") == "gblinear" and _word(fit, "updater", "shotgun") == "shotgun":
+    if not may_race(fit):
+        return
+    if is_lightgbm(fit):
+        yield Signature(
+            "LightGBM with several threads and without deterministic=true adds up in the order in"
+            " which they finish: the last digits may be others each time"
+        )
+    else:
         yield Signature(
             "XGBoost's gblinear with the updater shotgun is a race between threads;"
             " updater=coord_descent is not"
@@ -67,9 +73,9 @@ _SKETCHES = ("", "auto", "hist", "approx", "gpu_hist")
 
 
 def _sketch(fit: Fit, environment: Sequence[Change]) -> Iterator[Signature]:
-    if not is_xgboost(fit) or _word(fit, "booster", "gbtree") == "gblinear":
+    if not is_xgboost(fit) or word(fit, "booster", "gbtree") == "gblinear":
         return
-    if _word(fit, "tree_method") not in _SKETCHES:
+    if word(fit, "tree_method") not in _SKETCHES:
         return
     for change in environment:
         if change.what in ("package xgboost", "package xgboost-cpu") and _crosses(
@@ -96,15 +102,6 @@ _RULES: Sequence[Callable[[Fit], Iterator[Signature]]] = (
     _budget,
     _invariant,
 )
-
-
-def _word(fit: Fit, name: str, default: str = "") -> str:
-    return str(fit.params.get(name, default)).lower()
-
-
-def _is_on(fit: Fit, name: str) -> bool:
-    value: Any = fit.params.get(name, False)
-    return str(value).lower() in ("true", "1", "+")
 
 
 def _crosses(a: str, b: str, limit: tuple[int, ...]) -> bool:
