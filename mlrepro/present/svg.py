@@ -13,6 +13,10 @@ from dataclasses import dataclass
 
 from mlrepro.present.htmlparts import Html, escaped, number
 
+_LEAST = 1e-12
+"""A span has at least so large a part of the values that lie in it."""
+_TINY = 1e-290
+"""What is divided by a smaller span may overflow."""
 _EDGE = 0.06
 """So near to an end, a word in the middle of its place would reach over it."""
 
@@ -31,11 +35,11 @@ class Axis:
         if not finite:
             return None
         low, high = min(finite), max(finite)
-        space = (high - low) * margin or abs(high) * 1e-3 or 1.0
+        # A span near the last digit, or below what can be divided, is drawn as if it were wider.
+        least = max(abs(low), abs(high)) * _LEAST if low != high else abs(high) * 1e-3
+        space = max((high - low) * margin, least) or 1.0
         axis = cls(low - space, high + space)
-        # Neither a span that overflows nor one below what a float can tell apart can be drawn.
-        drawable = math.isfinite(axis.high - axis.low) and axis.low < low <= high < axis.high
-        return axis if drawable else None
+        return axis if _TINY < axis.high - axis.low < math.inf else None
 
     def part(self, value: float) -> float:
         """Return where a value lies, 0 at the low end and 1 at the high one."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mlrepro.commands.diff import DiffReport
 from mlrepro.drift import Attribution, Difference, Distribution, DriftReport, History, Verdict
 from mlrepro.present import courses, html, plots
-from mlrepro.present.htmlparts import Size, number, pair
+from mlrepro.present.htmlparts import Size, escaped, number, pair
 from tests.present import reports
 
 _VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -193,6 +196,43 @@ def test_a_course_with_a_gap_is_drawn_in_pieces_and_one_without_numbers_not_at_a
     assert courses.course("loss", (math.nan,), (math.inf,)) == ""
     assert courses.course("loss", (), ()) == ""
     assert "nan" not in courses.course("loss", (1e308, -1e308, 1.0), (math.inf, 0.0, 1.0))
+
+
+_FLOATS = st.floats(width=64)  # NaN, infinities and subnormal numbers among them
+
+
+@settings(deadline=None)
+@given(
+    a=st.lists(_FLOATS, max_size=30),
+    b=st.lists(_FLOATS, max_size=30),
+    first=st.none() | st.integers(-2, 40),
+)
+def test_whatever_the_numbers_are_a_drawing_has_places_for_them(a, b, first):
+    drawn = [
+        courses.course("loss", a, b, first=first, points=10),
+        plots.swarm("auc", a, [("s1", "recorded", x) for x in b[:2]]),
+        *(plots.whisker("auc", low=x, dot=y, high=x, mark=y) for x, y in zip(a, b, strict=False)),
+    ]
+
+    for text in drawn:
+        places = re.findall(r"(?:x|y|x1|x2|y1|y2|cx|cy|d|width|height)='([^']*)'", text)
+        assert not [place for place in places if "nan" in place or "inf" in place]
+        assert _Page(text).open == []
+
+
+@settings(deadline=None)
+@given(st.text(max_size=40), st.floats(), st.sampled_from(list(Verdict)))
+def test_whatever_the_text_is_it_comes_back_as_text(text, value, verdict):
+    change = reports.full().environment[0]
+    change = replace(change, what=f"<b>{text}", recorded=text, current=number(value))
+    report = replace(reports.identical(), name=f"&{text}", environment=(change,), notes=(text,))
+
+    found = _page(report)
+
+    assert found.open == []
+    assert "b" not in {name for name, _ in found.elements}
+    if text.isprintable() and text == escaped(text):
+        assert f"<b>{text}" in found.sections["before"]
 
 
 def test_a_strip_of_more_parts_than_points_shows_the_worst_of_each():

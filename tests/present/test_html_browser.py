@@ -18,7 +18,6 @@ _SAMPLES = {
     "hostile": reports.hostile,
     "compared": reports.compared,
 }
-pytestmark = pytest.mark.xdist_group("browser")
 
 
 @pytest.fixture(scope="module")
