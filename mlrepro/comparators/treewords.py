@@ -25,7 +25,8 @@ class Step:
     form: str = "."
 
     def __str__(self) -> str:
-        words, step = [], self
+        words: list[str] = []
+        step = self
         while len(words) < _LONGEST:
             words.append(step._shown())
             if step.above is None:
