@@ -53,6 +53,13 @@ class Rebuild:
         """Whether it is one of the run: one with other code is not."""
         return self.record.method.code == "recorded"
 
+    @property
+    def as_recorded(self) -> bool:
+        """Whether its threads and its environment were those of the run, or made to be."""
+        method = self.record.method
+        other = method.environment != "lock" and method.differing
+        return method.threads == "recorded" and not other
+
 
 def of_run(here: Place, record: Manifest) -> tuple[Rebuild, ...]:
     """Return all rebuilds of a run that the ledger here knows, the oldest first.
@@ -113,9 +120,14 @@ def _signatures(
 def summary(record: Manifest, rebuilds: Sequence[Rebuild]) -> str:
     """Return in one line how the rebuilds of a run came out; empty where there are none.
 
-    Several on one machine count once, by the newest.
+    Several on one machine count once, by the newest; by one with the recorded threads and
+    environment where there is one.
     """
-    kept = [one for one in rebuilds if one.counts]
+    counting = [one for one in rebuilds if one.counts]
+    machines = {_machine(one.record.machine) for one in counting if one.as_recorded}
+    kept = [
+        one for one in counting if one.as_recorded or _machine(one.record.machine) not in machines
+    ]
     newest = {_machine(one.record.machine): one for one in kept}
     if not newest:
         return ""
@@ -162,6 +174,8 @@ def _verdict(one: Rebuild, record: Manifest) -> str:
     given = (("--rtol", method.rtol), ("--atol", method.atol))
     close = told.verdict == str(Verdict.CLOSE)
     words = [f"{name} {value:g}" for name, value in given if close and value is not None]
+    words += ["--threads current"] * (method.threads != "recorded")
+    words += ["another environment"] * (method.environment != "lock" and method.differing > 0)
     seen = [part.path for part in told.artifacts if part.decides]
     weights = [a for a in record.artifacts if a.role is Role.WEIGHTS]
     asked = {a.path for a in weights if decides(a.path, a.role, record.artifacts)}

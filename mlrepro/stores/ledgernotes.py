@@ -3,7 +3,8 @@
 ``notes/<xx>/<run id>/<kind>/<sha256 of its bytes>.json`` lies in the log of the writer that says
 it. So it may be about anybody's run, it travels with `push` and `pull`, and it is never changed:
 whoever has measured again says something new. Kinds: ``attestations`` (one rebuild each),
-``noise`` (repeats and seeds). A note may come from a stranger; whoever reads one checks it.
+``signatures`` (of them), ``noise`` (repeats and seeds). A note may come from a stranger; whoever
+reads one checks it.
 """
 
 from __future__ import annotations

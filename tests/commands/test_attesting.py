@@ -240,6 +240,17 @@ def test_machines_are_counted_once_by_their_newest_rebuild():
     assert summary(manifest, rebuilds[4:]) == ""
 
 
+def test_a_rebuild_with_other_threads_hides_none_with_the_recorded_ones():
+    run = Run(("python", "train.py"), "", Status.COMPLETED)
+    manifest = Manifest(run, artifacts=(Artifact("model.txt", Role.WEIGHTS, MODEL, 1),))
+    other = dataclasses.replace(METHOD, threads="current")
+    told = [record(), moved(0.5, "drifted", method=other, when="2026-01-03T00:00:00Z")]
+    same, moved_on = (Rebuild(str(n), True, one) for n, one in enumerate(told))
+
+    assert summary(manifest, [same, moved_on]).endswith("on 1 machine: identical")
+    assert "drifted (--threads current)" in summary(manifest, [moved_on])
+
+
 def test_what_others_may_write_is_not_counted_unless_it_fits_the_run(trained):
     here = place.strict(trained.root)
     run = json.loads(trained.mlrepro("show", "base", "--json", check=True).stdout)["id"]
