@@ -90,10 +90,20 @@ def _load(kind: Any, data: Any, where: str) -> Any:
         )
     if origin is not None:
         _expect(data, dict, "a mapping", where)
-        return {str(k): _load(typing.get_args(kind)[1], v, f"{where}.{k}") for k, v in data.items()}
+        key, value = typing.get_args(kind)
+        return {_key(key, k, where): _load(value, v, f"{where}.{k}") for k, v in data.items()}
     if dataclasses.is_dataclass(kind):
         return _load_record(kind, data, where)
     return _load_leaf(kind, data, where)
+
+
+def _key(kind: Any, data: Any, where: str) -> Any:
+    if kind is not int:
+        return str(data)
+    try:
+        return int(data)
+    except ValueError as error:
+        raise ManifestError(f"{where} has a key that is no whole number: {data!r:.60}") from error
 
 
 def _load_record(kind: Any, data: Any, where: str) -> Any:
