@@ -73,13 +73,15 @@ def explain(
         found = walk.through(order)
     except _OutOfTimeError:
         finished = False
-    missing = unrestorable.of(ctx)
+    # Where a cause was found, or the search goes on, it is not known what else would matter.
+    lost = finished and (found is None or found.cause == "unattributed")
+    missing = unrestorable.of(ctx) if lost else ()
     return Attribution(
         cause=found.cause if found else "unattributed",
         sentence=_sentence(found, walk, missing, finished=finished),
         tried=tuple(walk.tried),
         signatures=tuple(one.sentence for one in known),
-        unrestored=() if found and found.cause != "unattributed" else missing,
+        unrestored=missing,
         finished=finished,
     )
 
@@ -115,6 +117,7 @@ class _Walk:
     journal: Journal
     limit: float | None
     tried: list[Tried] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
     total: int = 0
     began: float = field(default_factory=time.monotonic)
     longest: float = 0.0
@@ -163,7 +166,7 @@ class _Walk:
         known = self.journal.outcomes[trial.key]
         if not self.ctx.may_race or not self.ctx.explains(known):
             return found
-        again = replace(trial, what=f"{trial.what}, once more to be sure")
+        again = replace(trial, what=f"{trial.what}, once more to be sure", exactly="")
         self.total += 1
         if self.ctx.explains(self._outcome(again)):
             return found
@@ -175,10 +178,12 @@ class _Walk:
 
     def _outcome(self, trial: Trial) -> Outcome:
         known = self.journal.outcomes.get(trial.key)
+        if known and any(trial.key == key for key in self.keys):
+            return known  # two toggles, or two steps of one, asked for the same
         if known is None:
-            self._expect_time()
-            self._tell(trial)
+            self._begin(trial)
             known = self._made(trial)
+        self.keys.append(trial.key)
         self.longest = max(self.longest, known.seconds)
         note = known.note or trial.read(known)
         self.tried.append(
@@ -203,12 +208,11 @@ class _Walk:
         self.journal.add(trial.key, found)
         return found
 
-    def _expect_time(self) -> None:
+    def _begin(self, trial: Trial) -> None:
+        """Say what comes next, where there is time for it."""
         spent = time.monotonic() - self.began
         if self.limit is not None and spent + self.expected > self.limit:
             raise _OutOfTimeError
-
-    def _tell(self, trial: Trial) -> None:
         number = len(self.tried) + 1
         left = (self.total - number + 1) * self.expected
         self.ctx.notify(
@@ -218,8 +222,8 @@ class _Walk:
 
     def _mark(self, found: Finding) -> None:
         """Say of the trial that shows the cause that it does."""
-        for at, one in enumerate(self.tried):
-            if found.by and (one.factor, one.what) == (found.by.factor, found.by.what):
+        for at, (one, key) in enumerate(zip(self.tried, self.keys, strict=True)):
+            if found.by and key == found.by.key:
                 note = "; ".join(filter(None, (one.note, found.note)))
                 self.tried[at] = replace(one, restores=True, note=note)
 

@@ -45,6 +45,12 @@ class Between:
     names: tuple[str, ...]
     versions: Mapping[str, str]
 
+    @property
+    def edited(self) -> tuple[str, ...]:
+        """The packages of the recorded version whose files are others."""
+        had = {one.name: one.version for one in self.recorded.requirements}
+        return tuple(one for one in self.names if one in had and self.versions.get(one) == had[one])
+
     def lock(self, restored: Sequence[str]) -> Lock:
         """Return the present environment with some of what differs as it was recorded."""
         had = {one.name: one for one in self.recorded.requirements}
@@ -89,21 +95,48 @@ def packages(ctx: Context) -> Steps:
         return None
     if not between.names:
         return None
-    part, trial, seen = yield from narrowed(
-        ctx, between.names, lambda names: _trial(ctx, between, names)
-    )
-    if part:
-        return _finding(ctx, between, part, trial, seen)
+    trial = _trial(ctx, between, between.names)
+    seen = yield trial
+    if ctx.explains(seen):
+        return (yield from _narrowed(ctx, between, trial, seen))
     if seen.verdict is None:
         ctx.unmade.append(f"the recorded packages: {seen.note}")
+    else:
+        ctx.in_vain.update(change.what for change in differing(ctx))
     return None
+
+
+def _narrowed(ctx: Context, between: Between, trial: Trial, seen: Outcome) -> Steps:
+    """Find the fewest packages that are enough, where all of them are."""
+    fixed = between.edited
+    names = tuple(name for name in between.names if name not in fixed)
+    if fixed and names:
+        # A lock brings the files as they were published; what was edited here no lock can bring.
+        trial = _trial(ctx, between, fixed)
+        seen = yield trial
+    if fixed and (not names or ctx.explains(seen)):
+        return _of_edited(ctx, between, trial, seen)
+    part, trial, seen = yield from narrowed(
+        ctx, names, lambda some: _trial(ctx, between, (*some, *fixed))
+    )
+    return _finding(ctx, between, part, trial, seen)
+
+
+def _of_edited(ctx: Context, between: Between, trial: Trial, seen: Outcome) -> Finding:
+    names = between.named(between.edited)
+    return Finding(
+        f"files of {' and '.join(between.edited[:_MOST_NAMED])}",
+        f"files of {names}: as they were recorded, and not as they are here, {ctx.said(seen)}",
+        trial,
+    )
 
 
 def _trial(ctx: Context, between: Between, names: Sequence[str]) -> Trial:
     left = len(between.names) - len(names)
     rest = f", the other {left} as they are here" if left else ""
     what = f"{between.named(names)}, as recorded{rest}"
-    return Trial("packages", what, ctx.changed(lock=between.lock(names)))
+    how = ctx.changed(lock=between.lock(names))
+    return Trial("packages", what, how, exactly=", ".join(sorted(names)))
 
 
 def _finding(

@@ -54,13 +54,18 @@ def features(ctx: Context) -> Steps:
     if not whole:
         return None
     part, trial, seen = yield from narrowed(ctx, whole, lambda some: _trial(ctx, some))
-    return _finding(ctx, part, trial, seen) if part else None
+    if part:
+        return _finding(ctx, part, trial, seen)
+    if seen.verdict is not None:
+        ctx.in_vain.add("openblas kernel")
+    return None
 
 
 def _trial(ctx: Context, given: Sequence[Cap]) -> Trial:
     words = ", ".join(one.told for one in given)
     how = ctx.with_variables({one.variable: one.value for one in given})
-    return Trial("CPU features", words, how)
+    exactly = " ".join(f"{one.variable}={one.value}" for one in given)
+    return Trial("CPU features", words, how, exactly=exactly)
 
 
 def _finding(ctx: Context, given: Sequence[Cap], trial: Trial, seen: Outcome) -> Finding:

@@ -30,17 +30,20 @@ class Trial:
         The rebuild.
     read : callable
         Says what an outcome means; nothing, where its verdict does.
+    exactly : str
+        What `what` says in short, in full: two trials must not be taken for one.
     """
 
     factor: str
     what: str
     how: How
     read: Callable[[Outcome], str] = field(default=lambda _outcome: "", compare=False, repr=False)
+    exactly: str = ""
 
     @property
     def key(self) -> str:
         """What the trial is known by in the file of those that were made."""
-        return f"{self.factor}: {self.what}"
+        return f"{self.factor}: {self.exactly or self.what}"
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,8 @@ class Context:
     notify : callable
     unmade : list of str
         Why a toggle could not even begin; toggles add to it.
+    in_vain : set of str
+        What a toggle brought back without any effect, as the report calls it.
     """
 
     here: Place
@@ -110,6 +115,7 @@ class Context:
     report: DriftReport
     notify: Callable[[str], None]
     unmade: list[str] = field(default_factory=list)
+    in_vain: set[str] = field(default_factory=set)
 
     @property
     def record(self) -> Manifest:

@@ -32,6 +32,8 @@ def _inputs(ctx: Context) -> Iterator[str]:
 def _environment(ctx: Context) -> Iterator[str]:
     yield from ctx.unmade
     for change in () if ctx.unmade else locktoggle.differing(ctx):
+        if change.what in ctx.in_vain:
+            continue
         yield f"{change.what}: {change.recorded} → {change.current}"
 
 
@@ -43,6 +45,8 @@ def _clock(ctx: Context) -> Iterator[str]:
 
 def _machine(ctx: Context) -> Iterator[str]:
     for change in ctx.report.environment:
+        if change.what in ctx.in_vain:
+            continue
         if change.what in _MACHINE or change.what.endswith(" kernel"):
             yield f"{change.what}: {change.recorded} → {change.current}"
 
