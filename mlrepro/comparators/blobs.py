@@ -149,3 +149,9 @@ def spooled(pieces: Iterator[bytes], most: int) -> Source:
         file.close()
         raise
     return Source(file, size)
+
+
+def close(sources: list[Source]) -> None:
+    """Close all of them."""
+    for source in sources:
+        source.close()

@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from mlrepro.comparators.blobs import Blob, held, spooled
+from mlrepro.comparators.blobs import Blob, held
 from mlrepro.comparators.objects import Array, Mapping, Name, Object, Scalar, Sequence
 
 _CODE = re.compile(r"[biufcSUVOMm][0-9]{1,9}")
 _UNIT = re.compile(rb"generic|[YMWDhms]|ms|us|ns|ps|fs|as")
 _ALIGNMENTS = (-1, 1, 2, 4, 8, 16)
 _DEEPEST = 16
+_NARROWED = 256 * 2**20
 _WIDEST = 2**31
 _RECONSTRUCT = "numpy._core.multiarray._reconstruct"
 _LATIN = ("latin1", "latin-1")
@@ -218,13 +219,9 @@ def _encoded(args: list[Any]) -> Any:
 
 
 def _narrowed(text: Blob) -> Blob:
-    import codecs  # noqa: PLC0415  old protocols only
-
-    decode = codecs.getincrementaldecoder("utf-8")().decode
-    pieces = (decode(piece).encode("latin-1") for piece in text.pieces())
-    source = spooled(pieces, text.size)
-    decode(b"", True)
-    return Blob(source, 0, source.size)
+    if text.size > _NARROWED:
+        raise ValueError("an array of more than 256 MiB in protocol 0, 1 or 2 is not read here")
+    return held(text.all().decode("utf-8").encode("latin-1"))
 
 
 def _bytearray(args: list[Any]) -> Any:

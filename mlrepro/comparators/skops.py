@@ -15,7 +15,7 @@ from typing import Any
 
 from mlrepro.comparators import archives
 from mlrepro.comparators.base import Comparator
-from mlrepro.comparators.blobs import Blob, Source, spooled
+from mlrepro.comparators.blobs import Blob, Source, close, spooled
 from mlrepro.comparators.damage import translated
 from mlrepro.comparators.known import array_of
 from mlrepro.comparators.objects import PLAIN, Array, Mapping, Name, Object, Sequence
@@ -39,6 +39,7 @@ def _recognises(path: Path, head: bytes) -> bool:
 def _compare(recorded: Path, rebuilt: Path, tolerance: Tolerance) -> Difference:
     kept: list[Source] = []
     with contextlib.ExitStack() as stack, translated(recorded.name):
+        stack.callback(close, kept)
         sides = []
         for path in (recorded, rebuilt):
             source = Source.opened(path)
@@ -53,8 +54,6 @@ def _compare(recorded: Path, rebuilt: Path, tolerance: Tolerance) -> Difference:
         walk.compare(roots[0], roots[1])
         if sides[0].rest() != sides[1].rest():
             walk.tally.broken(Step(None, "members", ""), "those that nothing refers to differ")
-        for source in kept:
-            stack.callback(source.close)
         return walk.tally.difference(recorded.name)
 
 

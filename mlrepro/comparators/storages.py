@@ -180,9 +180,14 @@ def _parameter(node: Object) -> Object:
 def _is_plain(rest: list[Any]) -> bool:
     """Say whether a tensor has no more than a flag for its gradient: no hooks, no metadata."""
     flags = [type(v) is bool for v in rest[:1]]
-    hooks = [type(v) is Object and not v.pairs and not v.states for v in rest[1:2]]
+    hooks = [type(v) is Object and _is_empty(v) for v in rest[1:2]]
     more = [v is None or (type(v) is Mapping and not v.pairs) for v in rest[2:]]
     return all((*flags, *hooks, *more))
+
+
+def _is_empty(node: Object) -> bool:
+    filled = node.args or node.items or node.pairs or node.states
+    return node.made_by == "collections.OrderedDict" and not filled
 
 
 def storage_type(name: Any) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from mlrepro.comparators import archives
 from mlrepro.comparators.base import Comparator
-from mlrepro.comparators.blobs import Blob, Slice, Source
+from mlrepro.comparators.blobs import Blob, Slice, Source, close
 from mlrepro.comparators.damage import translated
 from mlrepro.comparators.objecttree import Walk
 from mlrepro.comparators.storages import Storage, TorchMachine, storage_type, width
@@ -94,13 +94,12 @@ def _shown(key: Any) -> str:
 def _compare(recorded: Path, rebuilt: Path, tolerance: Tolerance) -> Difference:
     kept: list[Source] = []
     with contextlib.ExitStack() as stack, translated(recorded.name):
+        stack.callback(close, kept)
         sides = []
         for path in (recorded, rebuilt):
             source = Source.opened(path)
             stack.callback(source.close)
             sides.append(_File.of(source, kept))
-        for source in kept:
-            stack.callback(source.close)
         walk = Walk(tolerance)
         _pickles(walk, sides[0], sides[1])
         _others(walk, sides[0], sides[1])

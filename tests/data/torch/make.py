@@ -73,7 +73,11 @@ def main() -> None:
     laid = {k: v.contiguous() if k == "transposed" else v for k, v in kinds().items()}
     torch.save(laid, HERE / "contiguous.pt")
     torch.save(net, HERE / "whole.pt")
+    small = {"w": torch.tensor([0.25, -1.5])}
+    torch.save(small, HERE / "small.pt")
+    torch.save(small, HERE / "small-legacy.pt", _use_new_zipfile_serialization=False)
     torch.serialization.set_crc32_options(False)
+    torch.save(small, HERE / "small-nocrc.pt")
     torch.save(state, HERE / "nocrc.pt")
     torch.serialization.set_crc32_options(True)
     torch.jit.script(net).save(str(HERE / "script.pt"))
