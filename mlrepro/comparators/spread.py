@@ -105,7 +105,7 @@ class Spread:
             x, y = self._exact(a), self._exact(b)
             found = self._measured(np, x.astype(np.float64), y.astype(np.float64), math.inf)
         if found is None:
-            self._odd(np, x, y)
+            self._sifted(np, x, y)
         else:
             self._take(found)
             if found.differing:
@@ -144,8 +144,26 @@ class Spread:
         self.squares += found.squares
         self.decades.add(found)
 
-    def _odd(self, np: Any, a: Any, b: Any) -> None:
-        """Take in a chunk with NaN, infinities or extremes, in many passes."""
+    def _sifted(self, np: Any, x: Any, y: Any) -> None:
+        """Take in a chunk with NaN or infinities: pairs of numbers fast, the others in passes."""
+        whole = np.isfinite(x) & np.isfinite(y)
+        numbers, others = np.flatnonzero(whole), np.flatnonzero(~whole)
+        found = self._measured(np, x[numbers], y[numbers], math.inf) if len(numbers) else None
+        if found is None:
+            self._odd(np, x, y, np.arange(len(x)))
+            return
+        before, self.first = self.first, -1
+        if found.differing:
+            found.first, found.where = int(numbers[found.first]), int(numbers[found.where])
+            self._sample_ulps(np, x[numbers], y[numbers])
+        self._take(found)
+        firsts, self.first = [self.first], -1
+        self._odd(np, x[others], y[others], others)
+        firsts.append(self.first)
+        self.first = before if before >= 0 else min((f for f in firsts if f >= 0), default=-1)
+
+    def _odd(self, np: Any, a: Any, b: Any, places: Any) -> None:
+        """Take in values with NaN, infinities or extremes, which lie at these places of a chunk."""
         self.signed_zeros += int(((a == 0) & (b == 0) & (np.signbit(a) != np.signbit(b))).sum())
         unequal = np.flatnonzero(~((a == b) | (np.isnan(a) & np.isnan(b))))
         x, y = a.astype(np.float64), b.astype(np.float64)
@@ -154,9 +172,9 @@ class Spread:
         if not len(unequal):
             return
         if self.first < 0:
-            self.first = self.count + int(unequal[0])
+            self.first = self.count + int(places[unequal[0]])
         self.differing += len(unequal)
-        self._measure(np, unequal, x[unequal], y[unequal])
+        self._measure(np, places[unequal], x[unequal], y[unequal])
         self._sample_ulps(np, x, y)
 
     def _measure(self, np: Any, places: Any, x: Any, y: Any) -> None:
