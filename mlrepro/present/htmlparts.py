@@ -31,6 +31,9 @@ _UNFIT = re.compile(
 )
 _SHORT = 8
 """A table of up to so many rows stays on one sheet of paper."""
+_WORD = 16
+"""Letters of a word that is never broken."""
+_TAG = re.compile(r"<[^>]*>")
 _MINUS = "\N{MINUS SIGN}"
 _EXPONENT = re.compile(r"e\+?(-?)0*(?=\d)")
 
@@ -120,7 +123,7 @@ class Size:
         heads, rows = [heads[i] for i in told], [[row[i] for i in told] for row in rows]
         kinds = ["num" if i in numeric else "" for i in told]
         head = "".join(
-            f"<th role='columnheader' scope='col'{_class(kind)}>{escaped(name)}</th>"
+            f"<th role='columnheader' scope='col'{_class(kind + _long(name))}>{escaped(name)}</th>"
             for name, kind in zip(heads, kinds, strict=True)
         )
         body = "".join(self._row(heads, row, kinds) for row in rows[: self.rows])
@@ -135,7 +138,8 @@ class Size:
         )
 
     def _row(self, heads: Sequence[str], row: Sequence[str], kinds: Sequence[str]) -> str:
-        cells = [f"<th role='rowheader' scope='row'>{self.cell(row[0])}</th>"]
+        named = self.cell(row[0])
+        cells = [f"<th role='rowheader' scope='row'{_class(_long(named))}>{named}</th>"]
         for name, value, kind in zip(heads[1:], row[1:], kinds[1:], strict=True):
             shown = self.cell(value)
             empty = " empty" if not shown else ""
@@ -226,6 +230,13 @@ def counted(count: int, what: str) -> str:
 def more(count: int) -> str:
     """Say that something was left out."""
     return f"… and {count:,} more (--json lists all)"
+
+
+def _long(text: str) -> str:
+    """Return the class of a name with a word so long that it may be broken anywhere."""
+    # Were all of them, a narrow table would break `recorded` after its seventh letter.
+    words = _TAG.sub(" ", text).split()
+    return " long" if any(len(word) > _WORD for word in words) else ""
 
 
 def _class(kind: str) -> str:

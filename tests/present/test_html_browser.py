@@ -57,15 +57,23 @@ def test_no_page_is_wider_than_its_window(browser, pages, name):
     browser.open(pages[name])
     browser.evaluate(_UNFOLD)
 
-    for width in (320, 360, 600, 768, 1000, 1200):
+    for width in (320, 360, 600, 720, 1000, 1200):
         browser.resize(width)
 
         assert browser.evaluate("[innerWidth, document.documentElement.scrollWidth]") == [width] * 2
         assert browser.evaluate(_OUTSIDE) == []
+        assert width < 704 or browser.evaluate(_BROKEN) == []  # below, names stand in rows
 
 
 _UNFOLD = "document.querySelectorAll('details').forEach(e => e.open = true)"
 
+
+# A word of a column's name that stands on two lines: its boxes are several.
+_BROKEN = """[...document.querySelectorAll('thead th:not(.long)')].flatMap(e => {
+  const text = e.firstChild, words = [...text.data.matchAll(/[^\\s-]+/g)];
+  return words.filter(word => { const range = document.createRange();
+    range.setStart(text, word.index); range.setEnd(text, word.index + word[0].length);
+    return range.getClientRects().length > 1; }).map(word => word[0]); })"""
 
 _OUTSIDE = """[...document.querySelectorAll('main *, header *')].filter(e => {
   const box = e.getBoundingClientRect();
