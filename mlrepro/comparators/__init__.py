@@ -20,6 +20,7 @@ from mlrepro.comparators import (
     lightgbm,
     numbers,
     onnxes,
+    parquets,
     pickles,
     plugins,
     printed,
@@ -29,6 +30,7 @@ from mlrepro.comparators import (
     tensors,
     torches,
     xgboost,
+    zipped,
 )
 from mlrepro.comparators.base import HEAD, Comparator
 from mlrepro.drift import Difference, Tolerance, Verdict
@@ -70,7 +72,10 @@ def _compare(recorded: Path, rebuilt: Path, name: str, tolerance: Tolerance) -> 
     comparator = _comparator(recorded, rebuilt, name, folder=folder)
     if not folder and _same_bytes(recorded, rebuilt):
         return Difference(name, Verdict.IDENTICAL, comparator=comparator.name, compared=1)
-    found = comparator.compare(recorded, rebuilt, tolerance)
+    if comparator.named:
+        found = comparator.named(recorded, rebuilt, tolerance, name)
+    else:
+        found = comparator.compare(recorded, rebuilt, tolerance)
     return dataclasses.replace(found, path=name, comparator=found.comparator or comparator.name)
 
 
@@ -125,11 +130,13 @@ COMPARATORS: Sequence[Comparator] = (
     arrays.COMPARATOR,
     tensors.COMPARATOR,
     onnxes.COMPARATOR,
+    parquets.COMPARATOR,
     images.COMPARATOR,
     tables.COMPARATOR,
     numbers.COMPARATOR,
     directory.comparator(compare),
-    compressed.COMPARATOR,
+    compressed.comparator(compare),
+    zipped.comparator(compare),
     printed.COMPARATOR,
     raw_bytes.COMPARATOR,
 )

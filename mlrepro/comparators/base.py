@@ -26,8 +26,12 @@ class Comparator:
     compare : callable
         ``(recorded, rebuilt, tolerance) -> Difference``. Called only where the bytes differ.
         Raises `ComparisonError` for a file that is damaged; never returns a pass for one.
+    named : callable or None
+        ``(recorded, rebuilt, tolerance, name) -> Difference``, called in place of `compare` where
+        the artifact's recorded name says what lies inside: ``model.txt.gz``.
     """
 
     name: str
     recognises: Callable[[Path, bytes], bool]
     compare: Callable[[Path, Path, Tolerance], Difference]
+    named: Callable[[Path, Path, Tolerance, str], Difference] | None = None

@@ -20,7 +20,7 @@ def comparator(compare: Callable[..., Difference]) -> Comparator:
         pairs = pair(sorted(_files(recorded)), sorted(_files(rebuilt)))
         children = tuple(_member(recorded, rebuilt, a, b, tolerance, compare) for a, b in pairs)
         renamed = tuple(f"{a} → {b} (paired)" for a, b in pairs if a and b and a != b)
-        return _whole(recorded.name, children, renamed)
+        return whole(recorded.name, children, renamed)
 
     return Comparator("directory", _recognises, members)
 
@@ -70,7 +70,8 @@ def _links(left: Path, right: Path, name: str) -> Difference:
     return Difference(name, Verdict.DRIFTED, first=first, comparator="symlink", compared=1)
 
 
-def _whole(name: str, children: tuple[Difference, ...], renamed: tuple[str, ...]) -> Difference:
+def whole(name: str, children: tuple[Difference, ...], renamed: tuple[str, ...]) -> Difference:
+    """Return the node of what has members: of a folder, of an archive."""
     if not children:
         return Difference(name, Verdict.IDENTICAL, summary="both are empty", compared=0)
     verdict = max(worst(children), Verdict.EQUIVALENT if renamed else Verdict.IDENTICAL)

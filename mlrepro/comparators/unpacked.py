@@ -67,6 +67,11 @@ def _unpacked(path: Path, kind: str) -> Source:
     return spooled(_pieces(path, _unpacker(kind, path.name)), most)
 
 
+def pieces(path: Path, kind: str) -> Iterator[bytes]:
+    """Yield what a file of a known compression unpacks to; `DAMAGE` is raised for a damaged one."""
+    return _pieces(path, _unpacker(kind, path.name))
+
+
 def _unpacker(kind: str, name: str) -> Callable[[], Any]:
     if kind == "lz4":
         if importlib.util.find_spec("lz4") is None:

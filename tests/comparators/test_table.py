@@ -55,10 +55,30 @@ def _npy(values: list[float]) -> bytes:
     return file.getvalue()
 
 
-def _gzip(data: bytes) -> bytes:
+def _gzip(data: bytes, time: int = 0) -> bytes:
     import gzip
 
-    return gzip.compress(data, mtime=0)
+    return gzip.compress(data, mtime=time)
+
+
+def _zip(year: int) -> bytes:
+    import io
+    import zipfile
+
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("m.txt", (year, 1, 1, 0, 0, 0)), b"auc 0.5")
+    return file.getvalue()
+
+
+def _png(level: int) -> bytes:
+    import io
+
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("L", (4, 4), level).save(file, "PNG")
+    return file.getvalue()
 
 
 CASES = (
@@ -88,7 +108,9 @@ CASES = (
     ),
     Case("table", "t.csv", b"a,b\n1,2\n3,4\n", b"a,b\n1,2\n3,5\n", Verdict.DRIFTED),
     Case("numbers", "m.json", b'{"auc": 0.5}', b'{"auc": 0.75}', Verdict.DRIFTED, b'{"auc": 0.'),
-    Case("gzip", "t.csv.gz", _gzip(b"a 1"), _gzip(b"a 2"), Verdict.DRIFTED, _gzip(b"a 1")[:-5]),
+    Case("gzip", "t.gz", _gzip(b"a 1"), _gzip(b"a 1", 5), Verdict.EQUIVALENT, _gzip(b"a 1")[:-5]),
+    Case("archive", "t.zip", _zip(1980), _zip(2026), Verdict.EQUIVALENT, _zip(2026)[:-9]),
+    Case("image", "p.png", _png(10), _png(20), Verdict.DRIFTED, _png(20)[:-9]),
     Case("printed", "<stdout>", b"loss 0.5\n", b"loss 0.75\n", Verdict.DRIFTED),
     Case("bytes", "x.bin", b"\0\1\2", b"\0\1\3", Verdict.DRIFTED),
 )
