@@ -24,6 +24,8 @@ from mlrepro.present.htmlparts import (
 )
 
 _NUMBER = r"-?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|nan|inf)"
+_NEAR = 1.96
+"""Standard errors that a normal distribution leaves in 1 of 20 cases."""
 _MOVED = re.compile(rf"({_NUMBER}) → ({_NUMBER})")
 
 
@@ -138,13 +140,16 @@ def _gates(size: Size, gates: Sequence[Gate]) -> Html:
 def _gate(size: Size, gate: Gate) -> tuple[str, ...]:
     answer = Html("<b class='good'>✓ passed</b>" if gate.passed else "<b class='bad'>✗ failed</b>")
     limit, value = pair(gate.limit, gate.value)
+    if math.isnan(gate.value):
+        return gate.metric, answer, limit, "not known", gate.source, ""
     far, drawing = Html("no standard error is known"), Html("")
     if gate.distance is not None and gate.error:
         side = "above" if gate.distance >= 0 else "below"
         said = f"{number(abs(gate.distance), 2)} standard errors {side}"
         source = f" ({number(gate.error, 2)}, by {gate.source})" if gate.source else ""
-        far = size.text(f"{said}{source}")
-        half = 1.96 * gate.error
+        near = not gate.passed and abs(gate.distance) <= _NEAR
+        far = size.text(f"{said}{source}{': within its sampling error' if near else ''}")
+        half = _NEAR * gate.error
         title = f"{gate.metric}: {value} ± {number(half, 2)} against {limit}, {said} the limit"
         drawing = plots.whisker(
             title, low=gate.value - half, dot=gate.value, high=gate.value + half, mark=gate.limit

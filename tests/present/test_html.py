@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlrepro.commands.diff import DiffReport
-from mlrepro.drift import Attribution, Difference, Distribution, DriftReport, History, Verdict
+from mlrepro.drift import Attribution, Difference, Distribution, DriftReport, Gate, History, Verdict
 from mlrepro.present import courses, html, plots
 from mlrepro.present.htmlparts import Size, escaped, number, pair
 from tests.present import reports
@@ -76,7 +76,14 @@ def test_the_verdict_its_meaning_and_the_cause_stand_at_the_top():
         ("files", ("lightgbm/model.txt", "76 of 100 trees", "shown only", "runs/22/net")),
         ("why", ("8 threads, as recorded", "✓ explains it", "3.1 s", "GOSS depends", "8480+")),
         ("metrics", ("−0.0029", "−0.0049 … −0.0009", "0 lies outside", "0 lies inside")),
-        ("metrics", ("0.69 standard errors below (0.014, by 10 seeds)", "✗ failed", "+33.1 %")),
+        (
+            "metrics",
+            (
+                "0.69 standard errors below (0.014, by 10 seeds): within its sampling error",
+                "✗ failed",
+                "+33.1 %",
+            ),
+        ),
         ("predictions", ("31 of 4,000 (0.775 %)", "0.99312", "0.332, row 812", "0.171")),
         ("histories", ("the first that differs is step 25", "3,000 steps; no step differs")),
         ("noise", ("3 of 3 bit for bit", "recorded: 9 of 10 seeds are lower", "own is 42")),
@@ -257,6 +264,16 @@ def test_a_history_that_ran_longer_says_so():
     report = replace(reports.identical(), histories=(short, long))
 
     assert "2 → 3 steps (recorded → rebuilt)" in _page(report).sections["histories"]
+
+
+def test_a_gate_whose_metric_is_not_known_says_why():
+    gate = Gate("auc", 0.9, math.nan, None, "no file of the rebuild has it", passed=False)
+
+    said = _page(replace(reports.identical(), gates=(gate,))).sections["metrics"]
+
+    assert "✗ failed" in said
+    assert "not known" in said
+    assert "no file of the rebuild has it" in said
 
 
 def test_what_could_not_be_attributed_is_still_told():
