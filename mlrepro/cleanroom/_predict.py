@@ -29,14 +29,53 @@ MOST_SETS = 3
 _MOST_NUMBERS = 20_000_000
 
 
-def sets_for(model: Model, sets: list[Any]) -> list[Any]:
-    """Choose the sets for a model: of its own class or library, and not what it learned from."""
+def sets_for(model: Model, sets: list[Any]) -> tuple[list[Any], bool]:
+    """Choose the sets for a rebuilt model, and say whether they are known to be its own.
+
+    Else those of its class or library will do; what models learned from comes last in `sets`, and
+    is taken where there is nothing else.
+    """
     fitting = [one for one in sets if one.fits(model.width)]
+    known = [one for one in fitting if is_of(model, one)]
     own = [one for one in fitting if one.facts.get("library") in ("", model.library)]
     named = [one for one in own if one.facts.get("call", "").split(".")[0] == model.kind]
-    chosen = named or own or fitting
+    chosen = known or named or own or fitting
     tested = [one for one in chosen if not one.facts["training"]]
-    return (tested or chosen)[:MOST_SETS]
+    return (tested or chosen)[:MOST_SETS], bool(known)
+
+
+def is_of(model: Model, rows: Any) -> bool:
+    """Whether rows are those of a rebuilt model, so that their labels are what it learned to say.
+
+    A program may train several models of a kind: a booster is known by its first round, others by
+    what they said of the rows. Without that, no metric is taken.
+    """
+    if rows.facts.get("kind") == "table":
+        return True
+    try:
+        if rows.facts.get("mark"):
+            return bool(rows.facts["mark"] == model.mark())
+        method = str(rows.facts.get("method", ""))
+        if method == "score" and rows.rows < rows.total:
+            return False
+        table = rows.table(model.names, model.width, False)
+        answer = rows.array("answer")
+        answer = rows.facts.get("score") if answer is None else answer
+        return answer is not None and any(
+            _alike(one, answer) for one in model.said(method, table, rows)
+        )
+    except Exception:  # noqa: BLE001  whatever a library raises
+        return False
+
+
+def _alike(one: Any, other: Any) -> bool:
+    numpy = import_module("numpy")
+    a, b = numpy.squeeze(numpy.asarray(one)), numpy.squeeze(numpy.asarray(other))
+    if a.shape != b.shape:
+        return False
+    if a.dtype.kind not in "biuf":
+        return bool((a.astype(str) == b.astype(str)).all())
+    return bool(numpy.allclose(a.astype("f8"), b.astype("f8"), rtol=1e-5, atol=1e-7))
 
 
 class Answers:
@@ -51,7 +90,7 @@ class Answers:
         with (self.out / "answers").open("a", encoding="ascii") as file:
             file.write(json.dumps(line) + "\n")
 
-    def ask(self, name: str, models: list[Model], rows: Any) -> None:
+    def ask(self, name: str, models: list[Model], rows: Any, *, labelled: bool) -> None:
         """Ask both models about one set, and write what they say."""
         first = models[0]
         boosted = first.library in ("lightgbm", "xgboost")
@@ -61,15 +100,17 @@ class Answers:
             if sides[0].shape != sides[1].shape:
                 shapes = " and ".join(f"{len(side)} × {side.shape[1]}" for side in sides)
                 raise RefusedError(f"the two predict other shapes: {shapes}")
-            self._write(name, one, sides, first, rows)
+            labels = _labels(rows, first) if labelled and not one[0] else None
+            self._write(name, one, sides, first, rows, labels)
         if getattr(rows, "left_out", ()):
             self.tell(note=f"{rows.name}: no features, so left out: {', '.join(rows.left_out[:8])}")
 
-    def _write(self, name: str, one: Any, sides: list[Any], model: Model, rows: Any) -> None:
+    def _write(
+        self, name: str, one: Any, sides: list[Any], model: Model, rows: Any, labels: Any
+    ) -> None:
         numpy = import_module("numpy")
         suffix, kind, _ = one
         arrays = dict(zip(("recorded", "rebuilt"), sides))  # noqa: B905  Python 3.8
-        labels = None if suffix else _labels(rows, model)
         if labels is not None:
             arrays["label"] = labels
             weight = rows.array("weight")
@@ -130,7 +171,9 @@ def compare(plan: dict[str, Any]) -> None:
     """Ask all models of a plan."""
     answers = Answers(Path(plan["out"]))
     sets: list[Any] = kept(plan["rows"])
-    answers.tell(files=sorted({one.facts["path"] for one in sets if one.facts["kind"] == "file"}))
+    answers.tell(
+        files=sorted({one.facts["path"] for one in sets if one.facts.get("kind") == "file"})
+    )
     if plan["file"]:
         try:
             sets = [File(Path(plan["file"]), sets)]
@@ -148,13 +191,13 @@ def compare(plan: dict[str, Any]) -> None:
 def _compare(answers: Answers, name: str, models: list[Model], sets: list[Any]) -> None:
     if type(models[0]) is not type(models[1]):
         raise RefusedError("the recorded and the rebuilt one are of other kinds")
-    chosen = sets_for(models[0], sets)
+    chosen, known = sets_for(models[1], sets)
     if not chosen:
         raise RefusedError("no rows that fit it were kept" if sets else "no rows were kept")
     refused = []
     for rows in chosen:
         try:
-            answers.ask(name, models, rows)
+            answers.ask(name, models, rows, labelled=known)
         except Exception as error:  # noqa: BLE001  whatever a library raises
             refused.append(error)
     if len(refused) == len(chosen):

@@ -11,6 +11,7 @@ import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from _predictrows import RefusedError  # type: ignore[import-not-found]
 
@@ -51,6 +52,15 @@ class Model:
         """
         raise NotImplementedError
 
+    def mark(self) -> str:
+        """Return what tells a booster from others, as the probe's `evaluations` does."""
+        return ""
+
+    def said(self, method: str, table: Any, rows: Any) -> list[Any]:
+        """Return what the program may have got of a method."""
+        del method
+        return [values for _, _, values in self.answers(table, rows)]
+
 
 class LightGBM(Model):
     """A booster of LightGBM."""
@@ -73,6 +83,11 @@ class LightGBM(Model):
         return _boosted(
             self, self.booster.predict(table), self.booster.predict(table, raw_score=True)
         )
+
+    def mark(self) -> str:
+        """Return a checksum of the first tree."""
+        text = self.booster.model_to_string(num_iteration=1, start_iteration=0)
+        return _checksum(text[text.find("Tree=0") : text.find("end of trees")])
 
 
 class XGBoost(Model):
@@ -98,11 +113,19 @@ class XGBoost(Model):
         raw = self.booster.predict(matrix, validate_features=False, output_margin=True)
         return _boosted(self, plain, raw)
 
+    def mark(self) -> str:
+        """Return a checksum of the first round."""
+        return _checksum("".join(self.booster[0:1].get_dump()))
+
     def _matrix(self, table: Any, rows: Any) -> Any:
         given = {"feature_types": rows.facts["types"]} if rows.facts.get("types") else {}
         if not hasattr(table, "columns"):
             given["feature_names"] = self.names
         return import_module("xgboost").DMatrix(table, enable_categorical=True, **given)
+
+
+def _checksum(text: str) -> str:
+    return f"{crc32(text.encode('utf-8', 'replace')):08x}"
 
 
 def _boosted(model: Model, plain: Any, raw: Any) -> list[tuple[str, str, Any]]:
@@ -178,6 +201,17 @@ class Estimator(Model):
         if self.classes or found.dtype.kind != "f":
             return [("", "label", self._places(found))]
         return [("", "value", found)]
+
+    def mark(self) -> str:
+        """Return the mark of the booster in it."""
+        if self.library == "lightgbm":
+            return LightGBM(self.estimator.booster_).mark()
+        return XGBoost(self.estimator.get_booster()).mark() if self.library == "xgboost" else ""
+
+    def said(self, method: str, table: Any, rows: Any) -> list[Any]:
+        """Return what the method says now."""
+        given = (rows.array("label"),) if method == "score" else ()
+        return [getattr(self.estimator, method)(table, *given)]
 
     def _places(self, found: Any) -> Any:
         numpy = import_module("numpy")

@@ -120,7 +120,7 @@ class File:
 
     def __init__(self, path: Path, kept: list[Kept]) -> None:
         self.name = path.name
-        self.facts = {"training": False, "library": ""}
+        self.facts = {"training": False, "library": "", "kind": "table"}
         columns, self.total = _read(path)
         labels = [str(one.facts["label_name"]) for one in kept if "label_name" in one.facts]
         self.columns = columns

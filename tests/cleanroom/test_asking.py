@@ -13,6 +13,7 @@ import pytest
 
 from mlrepro.cleanroom import asking
 from mlrepro.cleanroom.asking import Told
+from tests.probe.fitting import run
 
 lightgbm = pytest.importorskip("lightgbm")
 xgboost = pytest.importorskip("xgboost")
@@ -144,6 +145,51 @@ def test_without_rows_nothing_is_asked_and_a_data_file_is_named(ask, tmp_path):
 
     assert dict(told.notes())["model.txt"].startswith("no rows")
     assert told.files() == ("v.csv",)
+
+
+SEVERAL = """
+import sys, pickle, warnings; warnings.simplefilter("ignore")
+import numpy as np, lightgbm as lgb
+from sklearn.linear_model import LogisticRegression
+rng = np.random.default_rng(0); X = rng.random((300, 4)); y = (X[:, 0] > rng.random(300)) * 1
+side = sys.argv[1] if len(sys.argv) > 1 else "b"
+params = {"objective": "binary", "verbose": -1, "num_threads": 1, "bagging_fraction": 0.5,
+          "bagging_freq": 1, "seed": ord(side)}
+for name, label in (("first", y), ("second", 1 - y)):
+    train, valid = lgb.Dataset(X[:200], label[:200]), lgb.Dataset(X[200:], label[200:])
+    lgb.train(params, train, 3, valid_sets=[valid], valid_names=[name]).save_model(f"{side}-{name}")
+alone = lgb.train(params, lgb.Dataset(X[:150], y[:150]), 2)
+alone.save_model(f"{side}-alone")
+for name, label in (("one", y), ("other", 1 - y)):
+    model = LogisticRegression(C=ord(side)).fit(X[:200], label[:200])
+    model.score(X[200 + len(name):], label[200 + len(name):])
+    with open(f"{side}-{name}", "wb") as file: pickle.dump(model, file)
+"""
+
+
+def test_each_model_is_asked_about_the_rows_that_it_was_tested_on_itself(
+    ask, tmp_path, monkeypatch
+):
+    rows = tmp_path / "rows"
+    rows.mkdir()
+    monkeypatch.setenv("MLREPRO_EVALUATIONS", str(rows))
+    run(tmp_path, SEVERAL)
+    monkeypatch.delenv("MLREPRO_EVALUATIONS")
+    subprocess.run([sys.executable, "train.py", "a"], cwd=tmp_path, check=True)
+    there = [lambda _path: None] * 2
+
+    told = ask(dict.fromkeys(["first", "second", "alone", "one", "other"], there), rows=rows)
+
+    found = {one.path: one for one in told.answers() if "raw" not in one.data}
+    assert {path: (one.data, len(one.recorded)) for path, one in found.items()} == {
+        "first": ("first of lightgbm.train", 100),
+        "second": ("second of lightgbm.train", 100),
+        "alone": ("training rows of lightgbm.train", 150),
+        "one": ("rows of LogisticRegression.score", 97),
+        "other": ("rows of LogisticRegression.score", 95),
+    }
+    assert (found["first"].label + found["second"].label == 1).all()
+    assert (found["one"].label[2:] + found["other"].label == 1).all()
 
 
 def written(folder, **arrays):

@@ -178,7 +178,7 @@ def test_the_last_sets_of_a_long_search_are_left_and_no_more(tmp_path, evaluatio
         start=BARE + DATA,
     )
 
-    assert len(list(evaluations.iterdir())) == 2 * 7
+    assert len(list(evaluations.iterdir())) == 2 * 5
     rows = [json.loads(path.read_text())["rows"] for path in evaluations.glob("*.json")]
     assert 39 in rows
 

@@ -9,15 +9,16 @@ Nothing is predicted and no random number is drawn for it; of many rows evenly s
 import os
 import sys
 from _thread import _local
+from zlib import crc32
 
 from . import packing
 from .asking import as_json, forget, unseen
 from .models import FIRST, is_told
 
-MOST_SETS = 7
-"""Sets that one process leaves behind, the last ones, and one more of training rows."""
+MOST_SETS = 5
+"""Sets that one process leaves behind, the last ones, and three more of training rows."""
 
-_MOST_TRAINING = 1
+_MOST_TRAINING = 3
 _MOST_ASKED = 4
 _METHODS = ("predict", "predict_proba", "decision_function", "score")
 
@@ -37,7 +38,7 @@ class Evaluations:
         self.written = {False: [], True: []}  # whether they are training rows → names
         self.known = {}  # name → fingerprint
         self.latest = ()  # of the last fit that is not told
-        self.asked = {}  # class and number of columns → (id of the rows, what was packed)
+        self.asked = {}  # class, number of columns, model → (id of the rows, what was packed)
         self.answers = []  # the last ones: what a model predicted, what was packed of its rows
 
     def fitted(self, one, call, args, kwargs):
@@ -45,13 +46,23 @@ class Evaluations:
         rows = getattr(one.describer, "rows", None)
         if rows is None:
             return
-        sets = [found for found in map(_packed, rows(call, args, kwargs)) if found is not None]
-        if is_told(one.number, 0, FIRST):
-            self._write_all(sets)
-        else:
-            self.latest = sets
+        one.sets = [found for found in map(_packed, rows(call, args, kwargs)) if found is not None]
         if args and hasattr(args[0], "get_params"):
             self.watch(type(args[0]))
+
+    def ended(self, one, objects):
+        """A fit has ended: keep its rows, marked by the model that it made."""
+        try:
+            sets = one.__dict__.pop("sets", ())
+            mark = _mark(objects[-1]) if sets and objects else ""
+            for found in sets:
+                found.facts["mark"] = mark
+            if is_told(one.number, 0, FIRST):
+                self._write_all(sets)
+            else:
+                self.latest = sets
+        except Exception as error:
+            forget(error)
 
     def watch(self, kind, names=_METHODS):
         """Watch what models of a class are asked about."""
@@ -84,7 +95,7 @@ class Evaluations:
             finally:
                 local.asking = False
             try:
-                if getattr(self.fits.local, "outer", None) is None and not self.fits.searching:
+                if getattr(self.fits.local, "outer", None) is None and self.fits.searching is None:
                     self._ask(name, args, kwargs, result)
             except Exception as error:
                 forget(error)
@@ -132,7 +143,7 @@ class Evaluations:
         data = rest[0] if rest else kwargs.get("X", kwargs.get("data"))
         label = (rest[1] if len(rest) > 1 else kwargs.get("y")) if name == "score" else None
         height, width = packing.shape(data)
-        key = type(model), width
+        key = type(model), width, id(model)
         before = self.asked.get(key)
         if before is not None:
             known, kept = before
@@ -147,6 +158,7 @@ class Evaluations:
         rows["weight"] = kwargs.get("sample_weight") if label is not None else None
         found = _packed(rows)
         if found is not None:
+            found.answer(name, result)
             self._answered(name, result, found)
             self.asked.pop(key, None)
             self.asked[key] = (id(data), height), found
@@ -202,6 +214,20 @@ def _is_of(array, result):
         return False
     labels = result > 0.5 if result.ndim == 1 else result.argmax(axis=1)
     return bool((array == labels).all()) and array.min() != array.max()
+
+
+def _mark(model):
+    """Return what tells a booster from others: its first round; of other models nothing."""
+    if _library(model) == "lightgbm":
+        write = type(model).model_to_string
+        text = getattr(write, "__wrapped__", write)(model, num_iteration=1, start_iteration=0)
+        text = text[text.find("Tree=0") : text.find("end of trees")]
+    elif _library(model) == "xgboost":
+        write = type(model).get_dump
+        text = "".join(getattr(write, "__wrapped__", write)(model[0:1]))
+    else:
+        return ""
+    return "%08x" % crc32(text.encode("utf-8", "replace"))
 
 
 def _packed(rows):

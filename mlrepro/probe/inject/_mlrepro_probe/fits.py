@@ -172,6 +172,8 @@ class Fits:
         except Exception as error:
             record["incomplete"] = error.__class__.__name__
             forget(error)
+        if self.evaluations is not None and "failed" not in record:
+            self.evaluations.ended(one, record.get("objects", ()))
         self._write(one, detailed)
 
     def _write(self, one, detailed):

@@ -35,6 +35,14 @@ class Packed:
         _column(numpy, self, "label", label, *self.taken)
         _column(numpy, self, "weight", weight, *self.taken)
 
+    def answer(self, method, result):
+        """Add what a model said of the rows, by which it is known again."""
+        self.facts["method"] = method
+        if hasattr(result, "shape") and len(result.shape):
+            _column(sys.modules["numpy"], self, "answer", result, *self.taken)
+        else:
+            self.facts["score"] = float(result)
+
     def fingerprint(self):
         """Return what tells it from another set."""
         mark = zlib.crc32(repr(sorted(self.facts.items(), key=str)).encode("utf-8", "replace"))
