@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from mlrepro.comparators.base import Comparator
 from mlrepro.comparators.elements import Elements, place
-from mlrepro.comparators.pieces import Stored, Stream, measured
+from mlrepro.comparators.pieces import Stored, measured
 from mlrepro.comparators.raw_bytes import first_difference
 from mlrepro.comparators.values import worst
 from mlrepro.drift import Difference, Tolerance, Verdict
@@ -222,9 +222,8 @@ class _Total:
     def files(self, a: Stored, b: Stored) -> None:
         """Take in two files of one plain type and one order, by several threads."""
         column = self.columns[""] = Elements.of(self.header.dtype, self.tolerance)
-        for _, part in measured(
-            [Stream(a, b, self.header.dtype, self.header.count, column.of_pairs)]
-        ):
+        stream = column.stream(a, b, self.header.dtype, self.header.count)
+        for _, part in measured([stream]):
             column.merge(part)
 
     def difference(self) -> Difference:

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mlrepro.comparators.formats import FORMATS, Format
-from mlrepro.comparators.pieces import Pairs
+from mlrepro.comparators.pieces import Pairs, Stored, Stream
 from mlrepro.comparators.spread import Spread
 from mlrepro.comparators.values import Findings, is_given, show
 from mlrepro.drift import Difference, Measure, Tolerance, Verdict
 
 _BLOCK = 1 << 15
 """Whole numbers that are compared at once."""
+
+_LONG = 1 << 22
+"""Of a stream of more floats the distribution is counted on a part where all differ."""
 
 _CHILDREN = 1000
 """So many named arrays are listed."""
@@ -76,6 +79,12 @@ class Elements:
         else:
             for start in range(0, len(a), _BLOCK):
                 self._others(a[start : start + _BLOCK], b[start : start + _BLOCK])
+
+    def stream(self, a: Stored, b: Stored, dtype: Any, count: int) -> Stream[Elements]:
+        """Return two stored streams, whose parts are to be merged into this."""
+        if self.spread:
+            self.spread.sampled = count > _LONG
+        return Stream(a, b, dtype, count, self.of_pairs)
 
     def of_pairs(self, pairs: Pairs) -> Elements:
         """Return the part of the stream that these pieces are; may run in any thread."""

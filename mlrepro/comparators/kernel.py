@@ -15,6 +15,11 @@ _ROW = 1 << 13
 """Numbers of one scalar product: OpenBLAS would start threads of its own for more than 10,000, and
 sums of float32 stay exact to six digits."""
 
+_SAMPLED = 4
+"""Of a long stream in which all differ the first of so many runs of distances is counted."""
+
+_RUN = 64
+
 _GLANCE = 64
 """Where none of so many is equal, all of a chunk are taken to differ until the counts say no."""
 
@@ -85,7 +90,7 @@ class Kernel:
         self.unequal = np.empty(CHUNK, bool)
         self.keys = np.empty(CHUNK, self.kind.signed)
 
-    def measure(self, a: Any, b: Any, bound: float) -> Found | None:
+    def measure(self, a: Any, b: Any, bound: float, *, sampled: bool) -> Found | None:
         """Measure two chunks; None where one is not finite or leaves the safe range."""
         tops, most = (self._top(a), self._top(b)), min(bound, self.kind.most)
         if not all(top == 0 or self.kind.least < top < most for top in tops):
@@ -93,7 +98,7 @@ class Kernel:
         found = Found(a=self._moments(a, tops[0]), b=self._moments(b, tops[1]))
         if not self._all_differ(a[:_GLANCE], b[:_GLANCE]) and not self._differing(found, a, b):
             return found
-        return found if self._distances(found, a, b) else None
+        return found if self._distances(found, a, b, sampled=sampled) else None
 
     def _all_differ(self, a: Any, b: Any) -> bool:
         return not self.np.count_nonzero(a == b)
@@ -143,25 +148,42 @@ class Kernel:
             total = float(products.sum(dtype=self.np.float64))
         return total + float(self.np.dot(x[whole:], y[whole:]))
 
-    def _distances(self, found: Found, a: Any, b: Any) -> bool:
+    def _distances(self, found: Found, a: Any, b: Any, *, sampled: bool) -> bool:
         np, n = self.np, len(a)
         distance = np.subtract(a, b, out=self.distance[:n])
         np.abs(distance, out=distance)
         bits = distance.view(self.kind.signed)
-        steps = np.bincount(np.right_shift(bits, self.kind.shift, out=self.keys[:n]))
         if not found.differing:
-            self._count(found, a, b, int(steps[0]))
-        steps[0] -= n - found.differing  # what is left there are distances that are subnormal
-        found.steps, found.origin, found.distance = steps, self.kind.origin, distance
-        if not found.differing:
-            return True
+            if int(bits[bits.argmin()]):
+                found.differing, found.first = n, 0
+            elif not self._differing(found, a, b):
+                return True
         found.where = int(bits.argmax())
         found.largest = abs(float(a[found.where]) - float(b[found.where]))
         found.squares = self._dot(distance, distance)
+        found.origin, found.distance = self.kind.origin, distance
+        found.steps = self._steps(found, bits, sampled=sampled)
         return self.kind.least < found.largest < self.kind.most
 
-    def _count(self, found: Found, a: Any, b: Any, nothing: int) -> None:
-        if nothing:
-            self._differing(found, a, b)
-        else:
-            found.differing, found.first = len(a), 0
+    def _steps(self, found: Found, bits: Any, *, sampled: bool) -> Any:
+        """Count the distances by their steps: all, or of a chunk of a long stream a part.
+
+        Counting takes as long as all else together. The counts of a part are scaled up to the
+        number that differ, and the largest distance is always among them.
+        """
+        np, n = self.np, len(bits)
+        if not (sampled and found.differing == n == CHUNK):
+            steps = np.bincount(np.right_shift(bits, self.kind.shift, out=self.keys[:n]))
+            steps[0] -= n - found.differing  # what is left there are distances that are subnormal
+            return steps
+        # Short runs from all over the chunk, which neither a period nor a trend can hide from.
+        part = bits.reshape(-1, _SAMPLED, _RUN)[:, 0]
+        keys = self.keys[: part.size].reshape(part.shape)
+        np.right_shift(part, self.kind.shift, out=keys)
+        steps = np.bincount(keys.reshape(-1)) * _SAMPLED
+        top = int(bits[found.where]) >> self.kind.shift
+        if top >= len(steps):
+            steps = np.pad(steps, (0, top + 1 - len(steps)))
+            steps[int(steps.argmax())] -= 1
+            steps[top] = 1
+        return steps

@@ -10,7 +10,7 @@ from typing import Any
 from mlrepro.comparators.elements import Elements, place
 from mlrepro.comparators.formats import FORMATS
 from mlrepro.comparators.onnxfile import Message, Place, Source
-from mlrepro.comparators.pieces import Stored, Stream, measured
+from mlrepro.comparators.pieces import Stored, measured
 from mlrepro.comparators.values import show
 from mlrepro.drift import Difference, Tolerance, Verdict
 from mlrepro.errors import ComparisonError
@@ -173,7 +173,7 @@ def _elements(a: Tensor, b: Tensor, tolerance: Tolerance) -> Elements:
     found = Elements.stored(FORMATS[form], tolerance) if form else Elements.of(dtype, tolerance)
     x, y = a.elements(dtype, field), b.elements(dtype, field)
     if isinstance(x, Stored) and isinstance(y, Stored):
-        for _, part in measured([Stream(x, y, dtype, a.stored, found.of_pairs)]):
+        for _, part in measured([found.stream(x, y, dtype, a.stored)]):
             found.merge(part)
     elif a.stored:
         found.add(*(_held(np, v, dtype, a.stored) for v in (x, y)))

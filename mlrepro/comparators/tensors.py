@@ -121,7 +121,8 @@ def _stream(name: str, a: _File, b: _File, elements: Any) -> Stream[Elements]:
     x, y = a.tensors[name], b.tensors[name]
     dtype = np.dtype(x.raw)
     count = (x.end - x.begin) // dtype.itemsize
-    return Stream(a.stored(x), b.stored(y), dtype, count, elements.of_pairs)
+    found: Stream[Elements] = elements.stream(a.stored(x), b.stored(y), dtype, count)
+    return found
 
 
 def _node(name: str, found: Difference | Elements, a: _File) -> Difference:

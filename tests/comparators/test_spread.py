@@ -127,3 +127,19 @@ def test_the_largest_distance_of_whole_numbers_is_exact(pairs):
 
 def test_a_chunk_is_measured_in_rows_that_fit_it():
     assert kernel.CHUNK % kernel._ROW == 0
+
+
+def test_of_a_long_stream_a_part_is_counted_and_the_largest_is_among_it():
+    a = _RNG.normal(size=3 * kernel.CHUNK)
+    b = a + np.repeat([1e-9, 1e-5, 1e-3], kernel.CHUNK)
+    b[kernel.CHUNK + 70] += 100
+    spread = Spread.of(FORMATS["float64"])
+    spread.sampled = True
+    part = spread.part()
+    part.add(a, b)
+    spread.merge(part)
+
+    told = spread.distribution().decades
+    assert sum(told.values()) == len(a)
+    assert told[2 if spread.scale < 1 else 1] == 1
+    assert max(told.values()) == pytest.approx(kernel.CHUNK, rel=0.1)
