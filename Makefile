@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help dev fmt lint test docs docs-check bench coverage-matrix drift-table check demo clean
+.PHONY: help dev fmt lint browser test docs docs-check bench coverage-matrix drift-table check demo clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -26,7 +26,10 @@ lint: dev  ## format, lint, types and import contracts, without changing anythin
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-test: dev  ## install and run all tests
+browser: dev  ## find a browser for the tests of the report's page; as root on Debian, install one
+	@$(BIN)/python -m tests.present.browser
+
+test: dev browser  ## install and run all tests
 	$(BIN)/pytest -q --numprocesses 2
 
 docs: dev  ## write the generated parts of the documentation
