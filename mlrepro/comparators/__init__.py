@@ -15,6 +15,7 @@ from pathlib import Path
 from mlrepro.comparators import (
     arrays,
     compressed,
+    databases,
     directory,
     images,
     lightgbm,
@@ -132,6 +133,7 @@ COMPARATORS: Sequence[Comparator] = (
     onnxes.COMPARATOR,
     parquets.COMPARATOR,
     images.COMPARATOR,
+    databases.COMPARATOR,
     tables.COMPARATOR,
     numbers.COMPARATOR,
     directory.comparator(compare),

@@ -115,7 +115,7 @@ def _is_number(cell: str) -> bool:
 
 
 @dataclass
-class _Comparison:
+class Rows:
     """The columns that both tables have, and what became of their rows."""
 
     columns: list[tuple[int, int, Column]]
@@ -124,6 +124,7 @@ class _Comparison:
     ragged: str = ""
 
     def add(self, block: Sequence[tuple[list[str] | None, list[str] | None]]) -> None:
+        """Take in the next rows of both; None where one table has no more."""
         both = [(a, b) for a, b in block if a is not None and b is not None]
         start = min(self.rows)
         self.rows[0] += sum(a is not None for a, _ in block)
@@ -162,14 +163,14 @@ def _tables(name: str, a: _Table, b: _Table, tolerance: Tolerance) -> Difference
         return found.difference(name)
     _compare_headers(a, b, found)
     common = [(i, b.header.index(n), n) for i, n in enumerate(a.header) if n in set(b.header)]
-    comparison = _Comparison(
+    comparison = Rows(
         [(i, j, Column(n, tolerance, timed=is_clock_name(n))) for i, j, n in common],
         (len(a.header), len(b.header)),
     )
     rows = itertools.zip_longest(a.rows, b.rows)
     while block := list(itertools.islice(rows, _BLOCK)):
         comparison.add(block)
-    _finish(found, comparison)
+    finish(found, comparison)
     return found.difference(name)
 
 
@@ -185,7 +186,8 @@ def _compare_headers(a: _Table, b: _Table, found: Findings) -> None:
         found.metadata.append(f"column order: {', '.join(a.header)} → {', '.join(b.header)}"[:200])
 
 
-def _finish(found: Findings, comparison: _Comparison) -> None:
+def finish(found: Findings, comparison: Rows) -> None:
+    """Add to the findings of a table what its columns have found."""
     if comparison.rows[0] != comparison.rows[1]:
         found.break_structure(f"{comparison.rows[0]} → {comparison.rows[1]} rows")
         gap = float(comparison.rows[1] - comparison.rows[0])

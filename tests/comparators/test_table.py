@@ -81,6 +81,19 @@ def _png(level: int) -> bytes:
     return file.getvalue()
 
 
+def _sqlite(value: str) -> bytes:
+    import sqlite3
+    import tempfile
+
+    with tempfile.NamedTemporaryFile() as file:
+        connection = sqlite3.connect(file.name)
+        connection.execute("CREATE TABLE t (a INTEGER PRIMARY KEY, b REAL)")
+        connection.execute(f"INSERT INTO t VALUES (1, {value})")
+        connection.commit()
+        connection.close()
+        return Path(file.name).read_bytes()
+
+
 CASES = (
     _golden("lightgbm", "regression-4.6.0.txt", "regression-4.7.0.txt", Verdict.EQUIVALENT),
     _golden("lightgbm", "regression-3.3.5.txt", "regression-4.7.0.txt", Verdict.EQUIVALENT),
@@ -111,6 +124,7 @@ CASES = (
     Case("gzip", "t.gz", _gzip(b"a 1"), _gzip(b"a 1", 5), Verdict.EQUIVALENT, _gzip(b"a 1")[:-5]),
     Case("archive", "t.zip", _zip(1980), _zip(2026), Verdict.EQUIVALENT, _zip(2026)[:-9]),
     Case("image", "p.png", _png(10), _png(20), Verdict.DRIFTED, _png(20)[:-9]),
+    Case("sqlite", "d.db", _sqlite("1.5"), _sqlite("2.5"), Verdict.DRIFTED, _sqlite("1.5")[:-9]),
     Case("printed", "<stdout>", b"loss 0.5\n", b"loss 0.75\n", Verdict.DRIFTED),
     Case("bytes", "x.bin", b"\0\1\2", b"\0\1\3", Verdict.DRIFTED),
 )
