@@ -50,7 +50,7 @@ def both(step: Step, x: Any, y: Any) -> bool:
     return (
         (type(x) is type(y) is str and _is_version(name, x) and _is_version(name, y))
         or (name in _THREADS and _is_count(x) and _is_count(y))
-        or (_is_clock(name) and _is_number(x) and _is_number(y))
+        or (_is_number(x) and _is_number(y) and _is_clock(name))
     )
 
 

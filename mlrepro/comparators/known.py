@@ -204,7 +204,7 @@ def _scalar(args: list[Any]) -> Any:
     dtype = dtype_of(args[0])
     if dtype.hasobject or len(data) != dtype.itemsize:
         raise ValueError("a number does not fit its dtype")
-    simple = dtype.kind in "biu" or (dtype.kind in "fc" and dtype.name != "longdouble")
+    simple = dtype.kind in "biu" or (dtype.kind in "fc" and dtype.char not in "gG")
     value = np.frombuffer(data, dtype)[0].item() if simple else data
     return Scalar(dtype, value if type(value) in (bool, int, float, complex) else data)
 

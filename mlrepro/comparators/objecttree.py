@@ -32,7 +32,7 @@ from mlrepro.errors import ComparisonError
 
 _MOST_PAIRS = 20_000_000
 _ABSENT = object()
-_FLOATS = {"float32": 1e-5, "float16": 1e-3}
+_FLOATS = {"f": 1e-5, "e": 1e-3}  # float32, float16
 _Pair = tuple[Any, Any, Step]
 
 
@@ -211,12 +211,13 @@ class Walk:
         yield a.id, b.id, Step(where, "id")
 
     def _scalar(self, a: Scalar, b: Scalar, where: Step) -> None:
-        if a.dtype.newbyteorder("=") != b.dtype.newbyteorder("=") and a.dtype.kind not in "US":
+        same = a.dtype is b.dtype or a.dtype.newbyteorder("=") == b.dtype.newbyteorder("=")
+        if not same and a.dtype.kind not in "US":
             self.tally.broken(where, f"{a.dtype} → {b.dtype}")
             return
         tolerance = self.tolerance
-        if a.dtype.name in _FLOATS and tolerance.rtol is None:
-            tolerance = replace(tolerance, rtol=_FLOATS[a.dtype.name])
+        if a.dtype.char in _FLOATS and tolerance.rtol is None:
+            tolerance = replace(tolerance, rtol=_FLOATS[a.dtype.char])
         self._leaf(a.value, b.value, where, tolerance)
 
     def _array(self, a: Array, b: Array, where: Step) -> Iterator[_Pair] | None:
@@ -264,7 +265,7 @@ class Walk:
             if type(a) is type(b) and type(a) in (int, float):
                 self.tally.number(a, b, where)
             close = _close(a, b, tolerance or self.tolerance)
-            self.tally.moved(where, f"{short(a)} → {short(b)}", close=close)
+            self.tally.moved(where, lambda: f"{short(a)} → {short(b)}", close=close)
 
 
 def _root(node: Any) -> str:

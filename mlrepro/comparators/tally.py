@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from mlrepro.comparators.treewords import Step
@@ -25,7 +25,8 @@ class Tally:
     orders: int = 0
     parts: list[Difference] = field(default_factory=list)
     unlisted: int = 0
-    farthest: tuple[float, str] = (0.0, "")
+    worst_parts: int = 0
+    farthest: tuple[float, Step | None] = (0.0, None)
     worst: dict[str, Measure] = field(default_factory=dict)
     distribution: Distribution | None = None
 
@@ -42,17 +43,23 @@ class Tally:
         self.found.break_structure(f"{where}: {first}".removeprefix(": "))
         self._list(Difference(str(where), Verdict.DRIFTED, first=first, compared=1))
 
-    def moved(self, where: Step, first: str, *, close: bool) -> None:
-        """Note a plain value that differs."""
+    def moved(self, where: Step, first: Callable[[], str], *, close: bool) -> None:
+        """Note a plain value that differs; its words are made only where they are listed."""
         self.found.compared += 1
-        self.found.differ(f"{where}: {first}".removeprefix(": "), close=close)
-        verdict = Verdict.CLOSE if close else Verdict.DRIFTED
-        self._list(Difference(str(where), verdict, first=first, compared=1))
+        if self.worst_parts >= _LISTED or (close and len(self.parts) >= _LISTED):
+            self.found.differing += 1
+            self.found.beyond += not close
+            self.unlisted += 1
+            return
+        words, verdict = first(), Verdict.CLOSE if close else Verdict.DRIFTED
+        self.found.differ(f"{where}: {words}".removeprefix(": "), close=close)
+        self._list(Difference(str(where), verdict, first=words, compared=1))
 
     def number(self, a: float, b: float, where: Step) -> None:
         """Note how far two numbers are apart."""
-        if relative(a, b) >= self.farthest[0]:
-            self.farthest = relative(a, b), str(where)
+        apart = relative(a, b)
+        if apart > self.farthest[0]:
+            self.farthest = apart, where
 
     def node(self, node: Difference) -> None:
         """Take in what another comparator found of a part; its words name the part."""
@@ -82,6 +89,7 @@ class Tally:
     def _list(self, node: Difference) -> None:
         """Keep a part for the report; of more than fit, the worst stay."""
         self.parts.append(node)
+        self.worst_parts += node.verdict >= Verdict.DRIFTED
         if len(self.parts) >= 2 * _LISTED:
             self._drop()
 
@@ -107,8 +115,9 @@ class Tally:
         if self.unequal:
             yield Measure("arrays that differ", self.unequal, f"of {self.arrays}")
         yield from (self.worst[name] for name in _RANKED if name in self.worst)
-        if self.farthest[1]:
-            yield Measure("numbers, largest |a−b| / max", self.farthest[0], where=self.farthest[1])
+        apart, where = self.farthest
+        if where is not None:
+            yield Measure("numbers, largest |a−b| / max", apart, where=str(where))
 
 
 def _count(node: Difference) -> int:

@@ -11,7 +11,6 @@ from mlrepro.comparators.base import Comparator
 from mlrepro.drift import Tolerance, Verdict
 from mlrepro.errors import ComparisonError
 
-
 ALTERNATELY = ((0x01,), (0xFF,))
 """One way each, for files of which a checksum covers most."""
 
