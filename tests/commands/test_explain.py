@@ -648,6 +648,7 @@ def test_the_json_has_the_attribution(tmp_path):
 
 
 def explained(project, *, how: How | None = None) -> Attribution:
+    how = replace(how or How(), brief=True)
     report = rebuild("last", start=project.root, how=how, search=Search())
     assert report.attribution, report
     return report.attribution
