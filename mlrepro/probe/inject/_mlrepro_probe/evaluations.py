@@ -15,11 +15,10 @@ from . import packing
 from .asking import as_json, forget, unseen
 from .models import FIRST, is_told
 
-MOST_SETS = 5
-"""Sets that one process leaves behind, the last ones, and three more of training rows."""
-
-_MOST_TRAINING = 3
 _MOST_ASKED = 4
+_MOST = {"asked": _MOST_ASKED, "evaluated": 5, "training": 3}
+"""Sets that one process leaves behind, the last ones of each kind."""
+
 _METHODS = ("predict", "predict_proba", "decision_function", "score")
 
 
@@ -35,7 +34,7 @@ class Evaluations:
     def start(self):
         """Begin anew, at the start of a process and in a forked child."""
         self.count = 0
-        self.written = {False: [], True: []}  # whether they are training rows → names
+        self.written = {kind: [] for kind in _MOST}  # names
         self.known = {}  # name → fingerprint
         self.latest = ()  # of the last fit that is not told
         self.asked = {}  # class, number of columns, model → (id of the rows, what was packed)
@@ -194,10 +193,11 @@ class Evaluations:
             file.write(as_json(one.facts))
         os.rename(name + ".part", name + ".json")  # what is not whole is not there
         self.known[name] = mark
-        written = self.written[bool(one.facts["training"])]
-        written.append(name)
-        if len(written) > (_MOST_TRAINING if one.facts["training"] else MOST_SETS):
-            self._drop(written.pop(0))
+        kind = "training" if one.facts["training"] else "evaluated"
+        kind = "asked" if "method" in one.facts else kind
+        self.written[kind].append(name)
+        if len(self.written[kind]) > _MOST[kind]:
+            self._drop(self.written[kind].pop(0))
 
     def _drop(self, name):
         del self.known[name]

@@ -12,7 +12,7 @@ import zlib
 MOST_ROWS = 20000
 """Rows that are kept of one set."""
 
-MOST_BYTES = 50 * 2**20
+MOST_BYTES = 32 * 2**20
 """Bytes that are kept of one set."""
 
 _MOST_COPIED = 100 * 10**6
