@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-BENCHMARKS = ("startup", "observer", "overhead", "hook", "storing", "ledger", "environment")
+BENCHMARKS = (
+    "startup", "observer", "overhead", "hook", "storing", "ledger", "environment", "comparing",
+)  # fmt: skip
 
 
 def main() -> None:

@@ -56,7 +56,11 @@ def _compare(recorded: Path, rebuilt: Path, tolerance: Tolerance) -> Difference:
             with zipfile.ZipFile(recorded) as a, zipfile.ZipFile(rebuilt) as b:
                 return _archives(recorded.name, a, b, tolerance)
         with recorded.open("rb") as left, rebuilt.open("rb") as right:
-            return _arrays(recorded.name, left, right, tolerance)
+            found = _arrays(recorded.name, left, right, tolerance)
+            if found.verdict == Verdict.EQUIVALENT and not found.metadata:
+                note = "npy: the header or the order of bytes differs, not the elements"
+                found = replace(found, metadata=(note,))
+            return found
 
 
 def _archives(

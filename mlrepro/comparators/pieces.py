@@ -6,7 +6,6 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -74,6 +73,8 @@ def measured(streams: Iterable[Stream[Part]]) -> Iterator[tuple[int, Part]]:
         for number, stream, start, count in (*first, *pieces):
             yield number, stream.part(start, count)
         return
+    from concurrent.futures import Future, ThreadPoolExecutor  # noqa: PLC0415  10 ms: large arrays
+
     waiting: deque[tuple[int, Future[Part]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:

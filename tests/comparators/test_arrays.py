@@ -197,3 +197,31 @@ def test_the_differences_are_counted_by_powers_of_ten_of_the_standard_deviation(
     assert found.equal == fifth
     assert found.decades == {-9: fifth, -5: 2 * fifth, -1: fifth - 1}
     assert found.broken == 1
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+@pytest.mark.filterwarnings("ignore")
+def test_every_flipped_byte_is_seen_or_an_error_or_metadata(tmp_path, suffix):
+    """Numpy tells what a flip did: where the elements are no longer equal, nothing passes."""
+    values = np.array([0.5, -1.25, 3.0])
+    np.save(tmp_path / "a.npy", values)
+    np.savez(tmp_path / "a.npz", x=values, n=np.array([1, 2]))
+    data = (tmp_path / f"a.{suffix}").read_bytes()
+    for at in range(len(data)):
+        for mask in (1, 1 << at % 8):
+            damaged = bytearray(data)
+            damaged[at] ^= mask
+            path = tmp_path / f"b.{suffix}"
+            path.write_bytes(damaged)
+            try:
+                found = COMPARATOR.compare(tmp_path / f"a.{suffix}", path, Tolerance())
+            except ComparisonError:
+                continue
+            if found.verdict <= Verdict.CLOSE:
+                loaded = np.load(path)
+                there = loaded if suffix == "npy" else loaded["x"]
+                equal = (there == values).all()
+                assert equal or (found.verdict == Verdict.CLOSE and np.allclose(there, values)), at
+                assert suffix == "npy" or (loaded["n"] == [1, 2]).all(), at
+            # Of one array alone nothing is metadata, but the sign of a zero and the order of axes.
+            assert suffix == "npz" or found.verdict > Verdict.EQUIVALENT or found.metadata, at
