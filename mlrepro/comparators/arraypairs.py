@@ -123,9 +123,10 @@ def _dense(array: Array) -> tuple[int, ...] | None:
 
 
 def _same_bytes(a: Array, b: Array) -> bool:
-    if a.dtype != b.dtype or _layout(a) != _layout(b) or _dense(a) is None:
+    if a.dtype != b.dtype or _layout(a) != _layout(b):
         return False
-    size, wide = a.size * a.dtype.itemsize, a.dtype.itemsize
+    wide = a.dtype.itemsize
+    size = _span(a) * wide  # of a view with gaps, the gaps too: they may only make it unequal
     return all(
         _bytes(a, a.offset * wide + at, n) == _bytes(b, b.offset * wide + at, n)
         for at in range(0, size, PIECE)
@@ -160,13 +161,18 @@ def _whole(array: Array) -> Any:
     import numpy as np  # noqa: PLC0415  see _taken
 
     wide = array.dtype.itemsize
-    span = 1 + sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True))
+    span = _span(array)
     if max(span, array.size) * wide > _WHOLE:
         raise ComparisonError("arrays in two memory orders are compared up to 64 MiB only")
     strides = tuple(s * wide for s in array.strides)
     return np.lib.stride_tricks.as_strided(
         _taken(array, array.offset, span), array.shape, strides, writeable=False
     )
+
+
+def _span(array: Array) -> int:
+    """Return how many elements of its blob an array reaches over."""
+    return 1 + sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True))
 
 
 def _fields(a: Any, b: Any, path: str) -> Iterator[tuple[str, Any, Any]]:

@@ -146,6 +146,30 @@ def test_a_file_of_the_other_byte_order_is_the_same(tmp_path):
     assert "byte order: < → >" in found.metadata
 
 
+def test_a_vast_view_of_one_number_is_compared_at_once(tmp_path):
+    def storing(value: float, shape: str) -> dict[str, bytes | None]:
+        size = b"\x8a\x06" + (10**12).to_bytes(6, "little") if shape == "vast" else b"K\x04"
+        content = (
+            b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\n"
+            b"X\x01\0\0\0" + b"0X\x03\0\0\0cpuK\x01tQK\0" + size + b"\x85K\0\x85\x89ccollections\n"
+            b"OrderedDict\n)RtR."
+        )
+        return {"data.pkl": content, "data/0": struct.pack("<f", value)}
+
+    kept = {f"data/{i}": None for i in range(1, 9)}
+    paths = [
+        _written(tmp_path, f"{i}.pt", kept | storing(value, shape), "state.pt")
+        for i, (value, shape) in enumerate(
+            [(1.5, "vast"), (1.5, "vast"), (2.5, "vast"), (1.5, ""), (2.5, "")]
+        )
+    ]
+
+    assert COMPARATOR.compare(paths[0], paths[1], Tolerance()).verdict is Verdict.EQUIVALENT
+    assert COMPARATOR.compare(paths[3], paths[4], Tolerance()).first == "array[0]: 1.5 → 2.5"
+    with pytest.raises(ComparisonError, match="64 MiB"):
+        COMPARATOR.compare(paths[0], paths[2], Tolerance())
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
