@@ -95,17 +95,22 @@ def _sentence(found: Finding | None, walk: _Walk, missing: Iterable[str], *, fin
             f"not finished: time ran out after {len(walk.tried)} of about {walk.total} trials,"
             f" each of about {walk.expected:.0f} s; the same command goes on from there"
         )
-    count = len(walk.tried) - 1
-    tried = (
-        "no factor could be changed here"
-        if count < 1
-        else (
-            f"none of {count} changes brought the recorded result back"
-            if count > 1
-            else "the one change that was possible did not bring the recorded result back"
-        )
-    )
-    return f"unattributed: the training repeats itself on this machine, and {tried}{lacking}"
+    return f"unattributed: {_in_vain(walk)}{lacking}"
+
+
+def _in_vain(walk: _Walk) -> str:
+    """Say what a search without success has shown."""
+    made = [one.factor for one in walk.tried if one.verdict is not None]
+    count = len(made) - made.count("repeat")
+    if "repeat" not in made:
+        start = "the training could not be repeated here"
+    else:
+        start = "the training repeats itself on this machine"
+    if not count:
+        return f"{start}, and no factor could be changed"
+    if count == 1:
+        return f"{start}, and the one change that was possible did not bring the result back"
+    return f"{start}, and none of {count} changes brought the recorded result back"
 
 
 @dataclass
