@@ -80,7 +80,7 @@ _RARE = re.compile(
     r"|(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 )
 _SPLIT = re.compile(r"[,;|\t(){}\[\]]|\s{2,}")
-_PLACEHOLDER = re.compile(r"<[a-z ]+>")
+_PLACEHOLDER = re.compile(r"(?<!<)(?:<<)*<[a-z ]+>")
 _SPACES = re.compile(r"\s+")
 # A number in one of these has a time's name or a verb of time before it: `took 3.2`.
 _TOOK = re.compile(r"(?i)\b(?:took|taken|finished in|done in|completed in)\W*$")
@@ -143,13 +143,18 @@ def _scan(text: str) -> Parts:
         if kind in ("number", "special"):
             label, timed = _meaning(before)
             kind = "duration" if timed else "number"
-        masked += (before, f"<{kind}>")
+        masked += (_escaped(before), f"<{kind}>")
         if kind == "number":
             numbers.append(Number(match[0], label))
         else:
             asides.append((_PLURALS.get(kind, f"{kind}s"), match[0]))
-    masked.append(text[at:])
+    masked.append(_escaped(text[at:]))
     return _SPACES.sub(" ", "".join(masked)).strip(), tuple(numbers), tuple(asides)
+
+
+def _escaped(text: str) -> str:
+    """A text that says `<number>` is no number."""
+    return text.replace("<", "<<")
 
 
 _PLURALS = {"address": "addresses", "progress": "progress bars"}

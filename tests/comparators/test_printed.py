@@ -41,6 +41,8 @@ def _compare(folder: Path, a: str | bytes, b: str | bytes, **tolerance) -> Diffe
         ("fold_3 auc 0.5", "fold_4 auc 0.5", Verdict.DRIFTED),
         ("auc 0.5\nconverged", "auc 0.5\nnot converged", Verdict.DRIFTED),
         ("auc 0.5\nauc 0.6", "auc 0.5", Verdict.DRIFTED),
+        ("auc <number> 1", "auc 0.5 1", Verdict.DRIFTED),
+        ("auc <0.5>", "auc <0.50>", Verdict.EQUIVALENT),
     ],
 )
 def test_two_texts_get_the_verdict_a_person_gives(tmp_path, a, b, verdict):
