@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +95,41 @@ def _sqlite(value: str) -> bytes:
         return Path(file.name).read_bytes()
 
 
+def _svg(x: float) -> bytes:
+    return (
+        b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"><path d="M %f 2"/></svg>' % x
+    )
+
+
+def _pdf(x: float) -> bytes:
+    return (
+        b"%%PDF-1.4\n1 0 obj\n<< /Type /Page /X %f >>\nendobj\ntrailer << /ID [<a>] >>\n%%%%EOF\n"
+        % x
+    )
+
+
+def _safetensors(x: float) -> bytes:
+    header = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    return struct.pack("<Q", len(header)) + header + struct.pack("<f", x)
+
+
+def _onnx(x: float) -> bytes:
+    tensor = b"\x08\x01\x10\x01\x42\x01w\x4a\x04" + struct.pack("<f", x)
+    graph = b"\x2a" + bytes([len(tensor)]) + tensor
+    return b"\x3a" + bytes([len(graph)]) + graph
+
+
+def _parquet(x: float) -> bytes:
+    import io
+
+    import pyarrow
+    import pyarrow.parquet
+
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table({"x": [x]}), file)
+    return file.getvalue()
+
+
 CASES = (
     _golden("lightgbm", "regression-4.6.0.txt", "regression-4.7.0.txt", Verdict.EQUIVALENT),
     _golden("lightgbm", "regression-3.3.5.txt", "regression-4.7.0.txt", Verdict.EQUIVALENT),
@@ -119,12 +155,24 @@ CASES = (
         Verdict.DRIFTED,
         _npy([1.0, 2.0])[:-3],
     ),
+    Case(
+        "safetensors",
+        "w.safetensors",
+        _safetensors(1),
+        _safetensors(2),
+        Verdict.DRIFTED,
+        _safetensors(1)[:-3],
+    ),
+    Case("onnx", "m.onnx", _onnx(1), _onnx(2), Verdict.DRIFTED, _onnx(1)[:-3]),
+    Case("parquet", "t.parquet", _parquet(1), _parquet(2), Verdict.DRIFTED, _parquet(1)[:-3]),
     Case("table", "t.csv", b"a,b\n1,2\n3,4\n", b"a,b\n1,2\n3,5\n", Verdict.DRIFTED),
     Case("numbers", "m.json", b'{"auc": 0.5}', b'{"auc": 0.75}', Verdict.DRIFTED, b'{"auc": 0.'),
     Case("gzip", "t.gz", _gzip(b"a 1"), _gzip(b"a 1", 5), Verdict.EQUIVALENT, _gzip(b"a 1")[:-5]),
     Case("archive", "t.zip", _zip(1980), _zip(2026), Verdict.EQUIVALENT, _zip(2026)[:-9]),
     Case("image", "p.png", _png(10), _png(20), Verdict.DRIFTED, _png(20)[:-9]),
     Case("sqlite", "d.db", _sqlite("1.5"), _sqlite("2.5"), Verdict.DRIFTED, _sqlite("1.5")[:-9]),
+    Case("svg", "p.svg", _svg(1), _svg(2), Verdict.DRIFTED, _svg(2)[:-9]),
+    Case("pdf", "p.pdf", _pdf(1), _pdf(2), Verdict.DRIFTED, _pdf(2)[:-9]),
     Case("printed", "<stdout>", b"loss 0.5\n", b"loss 0.75\n", Verdict.DRIFTED),
     Case("bytes", "x.bin", b"\0\1\2", b"\0\1\3", Verdict.DRIFTED),
 )
