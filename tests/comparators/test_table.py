@@ -122,11 +122,11 @@ def _onnx(x: float) -> bytes:
 def _parquet(x: float) -> bytes:
     import io
 
-    import pyarrow
-    import pyarrow.parquet
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     file = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table({"x": [x]}), file)
+    pq.write_table(pa.table({"x": [x]}), file)
     return file.getvalue()
 
 
