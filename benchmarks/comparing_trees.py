@@ -63,7 +63,7 @@ def report(kind: str, trees: int, folder: Path, suffix: str) -> None:
 
 
 def data(rows: int) -> tuple:
-    import numpy as np
+    import numpy as np  # noqa: PLC0415  what trains
 
     random = np.random.default_rng(7)
     x = random.normal(size=(rows, 40))
@@ -73,7 +73,7 @@ def data(rows: int) -> tuple:
 def lightgbm(folder: Path, trees: int, rows: int) -> None:
     """Train a model, and write it and a copy whose leaves moved."""
     warnings.filterwarnings("ignore")
-    import lightgbm
+    import lightgbm  # noqa: PLC0415  what trains
 
     parameters = {
         "num_leaves": 31, "learning_rate": 0.01, "min_data_in_leaf": 5, "verbose": -1, "seed": 1,
@@ -99,9 +99,9 @@ def _moved(number: re.Match[str]) -> str:
 
 def xgboost(folder: Path, trees: int, rows: int) -> None:
     """Train a model, and write it and a copy whose leaves moved, as JSON and UBJSON."""
-    import json
+    import json  # noqa: PLC0415  as above
 
-    import xgboost
+    import xgboost  # noqa: PLC0415  what trains
 
     parameters = {
         "max_leaves": 31, "max_depth": 0, "grow_policy": "lossguide", "eta": 0.01, "seed": 1,
@@ -125,7 +125,7 @@ def xgboost(folder: Path, trees: int, rows: int) -> None:
 
 def _shifted(tree: dict) -> dict:
     """Return a tree whose leaves are the next float32."""
-    import numpy as np
+    import numpy as np  # noqa: PLC0415  what trains
 
     values = np.array(tree["split_conditions"], dtype=np.float32)
     leaf = np.array(tree["left_children"]) == -1
