@@ -28,7 +28,8 @@ start, begun = time.perf_counter(), time.process_time()
 found = compare(Path(sys.argv[1]), Path(sys.argv[2]), name=sys.argv[3], tolerance=Tolerance())
 took, cpu = time.perf_counter() - start, time.process_time() - begun
 peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024
-print(f"{took:.2f} s | {cpu:.2f} s | {peak} MiB | {found.comparator}, {found.verdict}: {found.summary}")
+said = f"{found.comparator}, {found.verdict}: {found.summary}"
+print(f"{took:.2f} s | {cpu:.2f} s | {peak} MiB | {said}")
 """
 _NUMBER = re.compile(r"[-+]?\d[-+.e\d]*")
 _TRAINED = 250
