@@ -153,7 +153,7 @@ def _scan(text: str) -> Parts:
 
 
 def _escaped(text: str) -> str:
-    """A text that says `<number>` is no number."""
+    """Return a text in which `<number>` is no placeholder."""
     return text.replace("<", "<<")
 
 
