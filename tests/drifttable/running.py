@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mlrepro.commands.diff import DiffReport, diff
+from mlrepro.commands.listing import ls
 from mlrepro.drift import Difference, Verdict
 from tests.drifttable.cases import CASES, Case, Training
 
@@ -91,8 +92,7 @@ class Laboratory:
         key = json.dumps([command, again if is_repeated else 0])
         if key not in self.runs:
             self.call(sys.executable, "-m", "mlrepro", "run", "--no-keep", *command)
-            listed = self.call(sys.executable, "-m", "mlrepro", "ls", "-n", "1", "--json")
-            self.runs[key] = json.loads(listed)[0]["id"]
+            self.runs[key] = ls(most=1, start=self.root)[0].id
         return self.runs[key]
 
     def call(self, *command: str) -> str:
