@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -94,9 +95,14 @@ class _Limit(click.ParamType):  # type: ignore[type-arg]  # as above
             return value
         metric, _, limit = str(value).rpartition("=")
         try:
-            return metric.strip() or self.fail("say METRIC=VALUE", param, ctx), float(limit)
+            number = float(limit)
         except ValueError:
+            number = math.nan
+        if not metric.strip():
+            self.fail("say METRIC=VALUE", param, ctx)
+        if not math.isfinite(number):
             self.fail(f"not a number: {limit!r}; say METRIC=VALUE", param, ctx)
+        return metric.strip(), number
 
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")

@@ -85,6 +85,12 @@ def test_a_mistyped_option_is_a_usage_error(project):
     assert "--no-such-option" in done.stderr
 
 
+@pytest.mark.parametrize("limit", ["auc", "=0.5", "auc=", "auc=nan", "auc=inf"])
+def test_a_limit_that_nothing_could_tell_from_another_is_a_usage_error(limit):
+    with pytest.raises(click.BadParameter, match="METRIC=VALUE"):
+        cli._Limit().convert(limit, None, None)
+
+
 def test_output_is_plain_when_it_is_piped(project):
     project.mlrepro("run", "python", "-c", "print(1)", check=True)
 

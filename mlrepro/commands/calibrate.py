@@ -45,7 +45,7 @@ def calibrate(
     repeats : int
         Trainings with nothing changed; at least 2, or 0 for none.
     seeds : int
-        Trainings with another seed each.
+        Trainings with another seed each; at least 2, or 0 for none.
     seed_param : str
         The seed's name; found in the recorded parameters otherwise.
     recorded_counts : bool
@@ -66,6 +66,8 @@ def calibrate(
     """
     if repeats == 1 or not (repeats or seeds):
         raise UsageError("one training tells nothing of its spread: at least 2 repeats, or seeds")
+    if seeds == 1:
+        raise UsageError("one other seed tells nothing of their spread: at least 2 seeds")
     try:
         here = place.strict((start or Path.cwd()).resolve())
         record = refs.resolve(here, ref, start=start, notify=notify).manifest
@@ -86,7 +88,10 @@ def _seed(here: Place, record: Manifest, wanted: str, notify: Callable[[str], No
         paths.inside(path, where="file of parameters")
         with rooms.opened(here, record, notify=notify) as room:
             restore.restore(here, record, room, notify=notify)
-            return paths.resolve_inside(room.root, path).read_bytes()
+            file = paths.resolve_inside(room.root, path)
+            if not file.is_file():
+                raise UsageError(f"run {record.short} has no such file")
+            return file.read_bytes()
 
     return seeding.find(record, wanted, content)
 
@@ -131,7 +136,7 @@ class _Work:
         except InconclusiveError as error:
             if not self.repeats:
                 raise
-            self.notes.append(f"repeat {number + 1} failed and is left out: {error}")
+            self.notes.append(f"repeat {number + 1} failed and is left out: {_why(error)}")
             return
         self.repeats.append(one)
 
@@ -142,7 +147,7 @@ class _Work:
                 self.here, self.record, factors=seed.factors(number), notify=self._aside()
             )
         except InconclusiveError as error:
-            self.notes.append(f"seed {number} failed and is left out: {error}")
+            self.notes.append(f"seed {number} failed and is left out: {_why(error)}")
 
     def _tell(self) -> None:
         """Say how far it is, and how long it will take, as far as the trainings so far tell."""
@@ -174,7 +179,7 @@ class _Work:
         if not noise_.repeats and ensemble is None:
             raise InconclusiveError(
                 "fewer than two trainings succeeded, so nothing is known of their spread",
-                hint="\n".join(self.notes) or None,
+                hint="; ".join(self.notes) or None,
             )
         return replace(noise_, ensemble=ensemble, notes=tuple(self.notes))
 
@@ -219,6 +224,12 @@ class _Work:
             return noise.keep(self.here, self.record, noise_, environment=environments[0])
         except MlreproError as error:
             return replace(noise_, notes=(*noise_.notes, f"it could not be kept: {error}"))
+
+
+def _why(error: MlreproError) -> str:
+    """Return an error in one line, with the last words of a training that failed."""
+    _, said, last = (error.hint or "").partition("It said:\n")
+    return f"{error}: {last.rpartition(chr(10))[2]:.160}" if said else str(error)
 
 
 def _columns(rows: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, ...]]:

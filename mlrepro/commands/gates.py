@@ -18,6 +18,8 @@ from mlrepro.stores.place import Place
 _LISTED = 20
 _ROUNDED = 1e-3
 """A metric that a file has in few digits is still that of the predictions."""
+_ENOUGH = 5
+"""The standard deviation of fewer is itself unsure by 40 % and more: the tested rows tell more."""
 
 
 def expect(here: Place, record: Manifest, wanted: Sequence[tuple[str, float]]) -> None:
@@ -78,8 +80,9 @@ def _gate(
     ensemble = report.noise.ensemble if report.noise else None
     error, source = (
         _of_resamples(name, value, report.predictions)
-        or _of_seeds(name, ensemble)
+        or _of_seeds(name, ensemble, _ENOUGH)
         or testrows.error(name, value, rows)
+        or _of_seeds(name, ensemble, 2)
         or (None, "")
     )
     return Gate(name, limit, value, error, source, value >= limit)
@@ -133,8 +136,8 @@ def _of_resamples(
     return None
 
 
-def _of_seeds(name: str, ensemble: Ensemble | None) -> tuple[float, str] | None:
+def _of_seeds(name: str, ensemble: Ensemble | None, enough: int) -> tuple[float, str] | None:
     """Return how far other seeds scatter: what another training of the same kind would give."""
     column = ensemble.metrics.get(name, ()) if ensemble else ()
-    error = statistics.stdev(column) if len(column) > 1 else 0.0
+    error = statistics.stdev(column) if len(column) >= enough else 0.0
     return (error, f"{len(column)} seeds") if error > 0 else None

@@ -188,7 +188,11 @@ def _best(notes: Iterable[Measured], size: Callable[[Noise], int]) -> Measured |
 
 
 def _seeds(noise: Noise) -> int:
-    return len(noise.ensemble.seeds) if noise.ensemble else 0
+    """Count the seeds that were tried; those that moved no number count less than any that did."""
+    if noise.ensemble is None:
+        return 0
+    moved = any(len(set(column)) > 1 for column in noise.ensemble.metrics.values())
+    return len(noise.ensemble.seeds) if moved else min(len(noise.ensemble.seeds), 1)
 
 
 def bounded(measures: Iterable[Measure]) -> tuple[Measure, ...]:

@@ -100,13 +100,13 @@ def _named(record: Manifest, wanted: str, content: Callable[[str], bytes]) -> Se
         return _added(record, wanted, (wanted,))
     if wanted.endswith("="):
         return _added(record, wanted, ())
-    file, _, key = wanted.rpartition(":")
+    file, key = (part.strip() for part in wanted.rpartition(":")[::2])
     if file == _VARIABLE and key:
         return _of_variable(record, key)
     if file in _LIBRARIES and key:
         return _forced({file: key}, _fitted(record.fits, file, key))
     if file and key:
-        return _in_file(_place(record, file), key.strip(), content)
+        return _in_file(_place(record, file), key, content)
     raise UsageError(f"`{wanted:.80}` is not how run {record.short} was seeded", hint=_HINT)
 
 

@@ -11,13 +11,13 @@ _NEAR = 1.96
 
 
 def sentence(gate: Gate) -> str:
-    """Return what a gate says: ``auc 0.4904 is under 0.5 by 0.69 standard errors (0.014, …)``."""
+    """Return what a gate says: ``auc 0.49 is under 0.5 by 0.71 standard errors (one is 0.014, …)``."""
     name = gate.metric
     if math.isnan(gate.value):
         return f"{name}: not known to reach {gate.limit:g}: {gate.source}"
     value = f"{gate.value:.6g}"
     far = abs(gate.distance) if gate.distance is not None else None
-    error = f"{gate.error:.2g}, {gate.source}" if gate.error else ""
+    error = f"one is {gate.error:.2g}, by {gate.source}" if gate.error else ""
     if gate.passed:
         above = f", {_errors(far)} above ({error})" if far is not None else ""
         return f"{name} {value} reaches {gate.limit:g}{above}"

@@ -112,7 +112,8 @@ def _ensemble(console: Console, ensemble: Ensemble) -> None:
     seeds = ", ".join(map(str, ensemble.seeds[:_MOST_METRICS]))
     more = " …" if len(ensemble.seeds) > _MOST_METRICS else ""
     own = "not known" if ensemble.recorded_seed is None else str(ensemble.recorded_seed)
-    title = f"{len(ensemble.seeds)} other seeds by {ensemble.parameter}: "
+    count = len(ensemble.seeds)
+    title = f"{count} other seed{'' if count == 1 else 's'} by {ensemble.parameter}: "
     _line(console, 0, title, f"{seeds}{more} (recorded: {own})")
     if not ensemble.metrics:
         return
@@ -135,7 +136,8 @@ def _table(ensemble: Ensemble, names: Iterable[str]) -> Table:
     for name in names:
         low, mean, high, deviation = _spread(ensemble.metrics[name])
         own = ensemble.recorded.get(name)
-        cells = (_number(own), _number(low), _number(mean), _number(high), f"{deviation:.2g}")
+        wide = "–" if deviation is None else f"{deviation:.2g}"
+        cells = (_number(own), _number(low), _number(mean), _number(high), wide)
         table.add_row(_text(name), *cells, _rank(ensemble, name))
     return table
 
@@ -143,13 +145,14 @@ def _table(ensemble: Ensemble, names: Iterable[str]) -> Table:
 def _in_line(ensemble: Ensemble, name: str) -> str:
     low, mean, high, deviation = _spread(ensemble.metrics[name])
     own = _number(ensemble.recorded.get(name))
-    spread = f"{_number(low)} to {_number(high)}, mean {_number(mean)} ± {deviation:.2g}"
+    wide = "" if deviation is None else f" ± {deviation:.2g}"
+    spread = f"{_number(low)} to {_number(high)}, mean {_number(mean)}{wide}"
     rank = _rank(ensemble, name)
     return f"{spread}; recorded {own}{f', {rank}' if rank else ''}"
 
 
-def _spread(column: Sequence[float]) -> tuple[float, float, float, float]:
-    deviation = statistics.stdev(column) if len(column) > 1 else 0.0
+def _spread(column: Sequence[float]) -> tuple[float, float, float, float | None]:
+    deviation = statistics.stdev(column) if len(column) > 1 else None  # one value has no spread
     return min(column), statistics.fmean(column), max(column), deviation
 
 

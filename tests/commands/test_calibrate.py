@@ -86,9 +86,14 @@ def test_a_run_is_repeated_with_other_seeds_and_a_gate_knows_their_spread(projec
     assert done.returncode == 0
     assert "noise floor of 2 repeats: identical, bit for bit" in done.stderr
     assert "3 other seeds by --seed: 1, 2, 4 (recorded: 42)" in done.stderr
-    assert "seed 3 failed and is left out" in done.stderr
+    assert (
+        "seed 3 failed and is left out: the training failed in the clean room with exit code 1: no luck"
+        in done.stderr
+    )
     assert below.returncode == 1
-    assert "auc 0.942 is under 0.95 by 5.2 standard errors (0.0015, 3 seeds)" in below.stdout
+    assert (
+        "auc 0.942 is under 0.95 by 5.2 standard errors (one is 0.0015, by 3 seeds)" in below.stdout
+    )
     assert "seed 42 is the luckiest of 4 by its auc" in below.stdout
     assert "verdict: identical" in below.stdout
 
@@ -144,10 +149,10 @@ def test_ctrl_c_keeps_what_was_finished(project):
     assert found.notes == (f"interrupted after {found.repeats} of 9 trainings",)
 
 
-@pytest.mark.parametrize("repeats", [0, 1])
-def test_one_training_has_no_spread(repeats):
-    with pytest.raises(UsageError, match="tells nothing of its spread"):
-        calibrate("last", repeats=repeats)
+@pytest.mark.parametrize(("repeats", "seeds"), [(0, 0), (1, 0), (2, 1)])
+def test_one_training_has_no_spread(repeats, seeds):
+    with pytest.raises(UsageError, match="tells nothing of"):
+        calibrate("last", repeats=repeats, seeds=seeds)
 
 
 def floor(count, verdict=Verdict.DRIFTED) -> Noise:
@@ -166,6 +171,16 @@ def test_repeats_and_seeds_come_from_the_notes_that_tell_most(recorded):
     assert (found.repeats, found.ensemble, found.here, found.trusted) == (5, seeds, True, True)
     assert found.artifacts == floor(5).artifacts
     assert found.measured.endswith("Z")
+
+
+def test_seeds_that_moved_nothing_do_not_hide_those_that_did(recorded):
+    here, record = recorded
+    told = Ensemble("--seed", (1, 2), 42, {"auc": (0.5, 0.6)}, {"auc": 0.55})
+    idle = Ensemble("env: FOO", (1, 2, 3), None, {"auc": (0.55, 0.55, 0.55)}, {"auc": 0.55})
+    for one in (told, idle):
+        noise.keep(here, record, Noise(ensemble=one), environment="lock")
+
+    assert noise.known(here, record).ensemble == told
 
 
 def test_what_was_measured_elsewhere_is_told_as_such(recorded, monkeypatch):

@@ -111,12 +111,13 @@ def test_a_metric_that_only_the_predictions_know_is_one(check):
     [
         # RAPIDS cuML: a test that asks for 0.50 of a model whose own error is 0.014.
         (Gate("auc", 0.5, 0.4904, 0.014, "10 seeds", False),
-         "auc 0.4904 is under 0.5 by 0.69 standard errors (0.014, 10 seeds):"
+         "auc 0.4904 is under 0.5 by 0.69 standard errors (one is 0.014, by 10 seeds):"
          " within its sampling error"),
         (Gate("auc", 0.93, 0.9412, 0.0022, "1000 resamples of 4000 rows", True),
-         "auc 0.9412 reaches 0.93, 5.1 standard errors above (0.0022, 1000 resamples of 4000 rows)"),
+         "auc 0.9412 reaches 0.93, 5.1 standard errors above"
+         " (one is 0.0022, by 1000 resamples of 4000 rows)"),
         (Gate("auc", 0.93, 0.9, 0.001, "5 seeds", False),
-         "auc 0.9 is under 0.93 by 30 standard errors (0.001, 5 seeds)"),
+         "auc 0.9 is under 0.93 by 30 standard errors (one is 0.001, by 5 seeds)"),
         (Gate("auc", 0.93, 0.9, None, "", False),
          "auc 0.9 is under 0.93; its sampling error is not known"),
         (Gate("auc", 0.93, 0.95, None, "", True), "auc 0.95 reaches 0.93"),
@@ -152,6 +153,18 @@ def test_the_rows_that_the_probe_kept_give_an_error_where_nothing_else_does(chec
     assert auc.source == "1000 rows, 400 of them positive"
     assert accuracy.error == pytest.approx(math.sqrt(0.9 * 0.1 / 1000))
     assert loss.error is None
+
+
+def test_few_seeds_tell_less_of_an_error_than_the_rows_do(check, tmp_path):
+    rows(tmp_path, "valid_0 of lightgbm.train", [0] * 600 + [1] * 400)
+
+    def sources(*column):
+        metrics = {"valid_0 auc": column, "valid_0 loss": column}
+        found = report(noise=Noise(ensemble=Ensemble("--seed", (1, 2, 3), None, metrics)))
+        return [check(m, 0.9, {f"valid_0 {m}": 0.9}, found).source for m in ("auc", "loss")]
+
+    assert sources(0.9, 0.91) == ["1000 rows, 400 of them positive", "2 seeds"]
+    assert sources(0.9, 0.91, 0.92, 0.93, 0.94) == ["5 seeds", "5 seeds"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from mlrepro.cleanroom.factors import Factors
 from mlrepro.commands import seeding
 from mlrepro.errors import UsageError
 from mlrepro.manifest import Fit, Manifest, Run, Status, Variables
@@ -95,6 +96,7 @@ def test_a_variable_that_the_program_asked_for_is_set():
 
     assert (found.parameter, found.recorded) == ("env: SEED", 42)
     assert found.factors(7).variables == {"SEED": "7"}
+    assert find(recorded(), found.parameter).factors(7) == Factors(variables={"SEED": "7"})
     assert find(recorded(), "env:PYTHONHASHSEED").factors(7).variables == {"PYTHONHASHSEED": "7"}
 
 

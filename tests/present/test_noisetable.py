@@ -74,7 +74,7 @@ def test_a_report_says_how_far_repeats_are_apart(identical, verdict, said):
     )
 
     assert f"noise floor of 3 repeats: {said} (here, 2026-11-21)" in shown
-    assert "gate: auc 0.9 is under 0.93 by 30 standard errors (0.001, 5 seeds)" in shown
+    assert "gate: auc 0.9 is under 0.93 by 30 standard errors (one is 0.001, by 5 seeds)" in shown
     assert "so: it has a cause" in shown
 
 
