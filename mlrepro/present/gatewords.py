@@ -11,7 +11,7 @@ _NEAR = 1.96
 
 
 def sentence(gate: Gate) -> str:
-    """Return what a gate says: ``auc 0.49 is under 0.5 by 0.71 standard errors (one is 0.014, …)``."""
+    """Return what a gate says: ``auc 0.9 is under 0.93 by 2 standard errors (one is 0.015, …)``."""
     name = gate.metric
     if math.isnan(gate.value):
         return f"{name}: not known to reach {gate.limit:g}: {gate.source}"
