@@ -104,7 +104,7 @@ def test_a_packed_pickle_is_compared_by_what_it_holds(tmp_path):
         np.zeros((0, 3)),
         np.array(3.5),
         np.float32(2.5),
-        np.matrix([[1.0, 2.0]]),
+        np.asarray([[1.0, 2.0]]).view(np.matrix),
         np.ma.array([1.0, 2.0], mask=[False, True]),
     ],
     ids=str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +131,14 @@ def _parquet(x: float) -> bytes:
     return file.getvalue()
 
 
+def _skops(x: float) -> bytes:
+    import skops.io
+
+    return skops.io.dumps({"x": x})
+
+
+_TORCH = Path(__file__).parent.parent / "data" / "torch"
+
 CASES = (
     _golden("lightgbm", "regression-4.6.0.txt", "regression-4.7.0.txt", Verdict.EQUIVALENT),
     _golden("lightgbm", "regression-3.3.5.txt", "regression-4.7.0.txt", Verdict.EQUIVALENT),
@@ -165,6 +174,23 @@ CASES = (
     ),
     Case("onnx", "m.onnx", _onnx(1), _onnx(2), Verdict.DRIFTED, _onnx(1)[:-3]),
     Case("parquet", "t.parquet", _parquet(1), _parquet(2), Verdict.DRIFTED, _parquet(1)[:-3]),
+    Case(
+        "pickle",
+        "m.pkl",
+        pickle.dumps({"x": 1.0}),
+        pickle.dumps({"x": 2.0}),
+        Verdict.DRIFTED,
+        pickle.dumps({"x": 1.0})[:-3],
+    ),
+    Case("skops", "m.skops", _skops(1), _skops(2), Verdict.DRIFTED, _skops(1)[:-9]),
+    Case(
+        "torch",
+        "m.pt",
+        _TORCH / "small.pt",
+        _TORCH / "moved.pt",
+        Verdict.DRIFTED,
+        (_TORCH / "small.pt").read_bytes()[:-9],
+    ),
     Case("table", "t.csv", b"a,b\n1,2\n3,4\n", b"a,b\n1,2\n3,5\n", Verdict.DRIFTED),
     Case("numbers", "m.json", b'{"auc": 0.5}', b'{"auc": 0.75}', Verdict.DRIFTED, b'{"auc": 0.'),
     Case("gzip", "t.gz", _gzip(b"a 1"), _gzip(b"a 1", 5), Verdict.EQUIVALENT, _gzip(b"a 1")[:-5]),
