@@ -215,11 +215,10 @@ def _told(rows: Rows, a: str, b: str) -> Iterator[str]:
     for names, label in ((rows.gone, a), (rows.come, b)):
         if names:
             yield f"column{'s' * (len(names) > 1)} only in {label}: {_listed(names)}"
-    if rows.gone or rows.come:
-        return
+    where = "agree in the shared columns" if rows.gone or rows.come else "are in both"
     if rows.both < max(rows.a, rows.b) and (rows.a != rows.b or rows.shifted):
         yield (
-            f"{rows.both} rows are in both, {rows.a - rows.both} only in {a},"
+            f"{rows.both} rows {where}, {rows.a - rows.both} only in {a},"
             f" {rows.b - rows.both} only in {b}"
         )
     if rows.moved:

@@ -2,19 +2,24 @@
 
 The comparators lay row beside row, so that one row more at the top makes all the others differ.
 Here the rows of both sides are sets: how many came, went, or only stand elsewhere. What stands on
-one side only can then be laid side by side.
+one side only can then be laid side by side. Where a column came, went or stands elsewhere, rows are
+compared in the columns that both have.
 """
 
 from __future__ import annotations
 
 import csv
 from array import array
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 _LARGEST = 2**28
 """A file of more bytes is not read a second time: 2 s."""
+_LARGEST_PARSED = 2**26
+"""The same where its cells have to be told apart: 2 s."""
 _DELIMITERS = ",\t;|"
 _SUFFIXES = (".csv", ".tsv", ".tab")
 
@@ -52,16 +57,21 @@ def rows(a: Path, b: Path, name: str) -> Rows | None:
         return None
     try:
         left, right = _Lines.read(a), _Lines.read(b)
+        gone = tuple(one for one in left.columns if one not in right.columns)
+        come = tuple(one for one in right.columns if one not in left.columns)
+        if shared := _shared(a, b, left, right):
+            left, right = _in_columns(a, shared), _in_columns(b, shared)
     except csv.Error:
         return None
-    gone = tuple(one for one in left.columns if one not in right.columns)
-    come = tuple(one for one in right.columns if one not in left.columns)
     return _overlap(left, right, gone, come)
 
 
 def write_apart(a: Path, b: Path, x: Path, y: Path) -> None:
     """Write the rows of two tables that only one of them has, each below its header."""
     left, right = _Lines.read(a), _Lines.read(b)
+    if shared := _shared(a, b, left, right):
+        _write_columns_apart(a, b, x, y, shared)
+        return
     common = {*left.hashes} & {*right.hashes}
     for source, target, lines in ((a, x, left), (b, y, right)):
         with source.open("rb") as file, target.open("wb") as written:
@@ -94,6 +104,44 @@ class _Lines:
             hashes.insert(0, _hash(first))
             columns = []
         return cls([one.strip() for one in columns], hashes)
+
+
+def _shared(a: Path, b: Path, left: _Lines, right: _Lines) -> list[str]:
+    """Return the columns that both have; none where both have the same in the same order."""
+    unique = all(len({*one.columns}) == len(one.columns) for one in (left, right))
+    if left.columns == right.columns or not unique or max(_size(a), _size(b)) > _LARGEST_PARSED:
+        return []
+    return [one for one in left.columns if one in right.columns]
+
+
+@contextmanager
+def _cells(path: Path, columns: Sequence[str]) -> Iterator[Iterator[list[str]]]:
+    """Open a table, and yield the cells of each row in some columns, in their order."""
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        first = file.readline(2**20)
+        delimiter = max(_DELIMITERS, key=first.count)
+        header = [one.strip() for one in next(csv.reader([first], delimiter=delimiter))]
+        at = [header.index(one) for one in columns]
+        parsed = csv.reader(file, delimiter=delimiter)
+        yield ([row[i] if i < len(row) else "" for i in at] for row in parsed if row)
+
+
+def _in_columns(path: Path, columns: Sequence[str]) -> _Lines:
+    with _cells(path, columns) as rows_:
+        return _Lines([*columns], array("q", (hash(tuple(row)) for row in rows_)))
+
+
+def _write_columns_apart(a: Path, b: Path, x: Path, y: Path, columns: Sequence[str]) -> None:
+    both = [_in_columns(one, columns).hashes for one in (a, b)]
+    common: Collection[int] = {*both[0]} & {*both[1]}
+    for source, target in ((a, x), (b, y)):
+        with (
+            _cells(source, columns) as rows_,
+            target.open("w", encoding="utf-8", errors="surrogateescape", newline="") as written,
+        ):
+            writer = csv.writer(written)
+            writer.writerow(columns)
+            writer.writerows(row for row in rows_ if hash(tuple(row)) not in common)
 
 
 def _hash(line: bytes) -> int:
