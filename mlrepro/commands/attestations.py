@@ -217,12 +217,17 @@ def _importance(part: Rebuilt) -> bool:
 
 
 def _signers(agreeing: Iterable[Rebuild]) -> str:
-    signatures = [one.signature for one in agreeing if one.signature]
-    good = [one for one in signatures if one.good]
-    names = sorted({one.signer or one.key for one in good} - {""})
+    """Say how many are signed; several of one person on one machine count once, as above."""
+    found: dict[tuple[object, ...], list[Signature]] = {}
+    for one in agreeing:
+        if one.signature:
+            whose = (_machine(one.record.machine), one.record.rebuilder)
+            found.setdefault(whose, []).append(one.signature)
+    good = [next((s for s in several if s.good), None) for several in found.values()]
+    names = sorted({one.signer or one.key for one in good if one} - {""})
     shown = f" by {', '.join(names[:3])}{' …' if len(names) > 3 else ''}" if names else ""
-    words = f"; {len(good)} signed{shown}" if good else ""
-    bad = len(signatures) - len(good)
+    words = f"; {len(good) - good.count(None)} signed{shown}" if any(good) else ""
+    bad = good.count(None)
     return words + (f"; {bad} with a signature that git does not accept here" if bad else "")
 
 

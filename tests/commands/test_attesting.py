@@ -12,6 +12,7 @@ from mlrepro.commands.rebuild import rebuild
 from mlrepro.errors import GitError, ManifestError
 from mlrepro.manifest import Artifact, Digest, Manifest, Platform, Role, Run, Status
 from mlrepro.stores import ledgernotes, place
+from mlrepro.stores.signing import Signature
 from tests.commands.test_run import TRAIN
 
 
@@ -249,6 +250,19 @@ def test_a_rebuild_with_other_threads_hides_none_with_the_recorded_ones():
 
     assert summary(manifest, [same, moved_on]).endswith("on 1 machine: identical")
     assert "drifted (--threads current)" in summary(manifest, [moved_on])
+
+
+def test_what_one_person_signs_on_one_machine_counts_once():
+    manifest = Manifest(Run(("python", "train.py"), "", Status.COMPLETED))
+    good, bad = Signature(True, "ann@example.org"), Signature(False)
+    others = {"machine": Platform(host="two"), "rebuilder": "Bob <bob@example.org>"}
+    told = [(record(), good), (record(), bad), (record(), good), (record(**others), bad)]
+    rebuilds = [Rebuild(str(n), True, one, signature) for n, (one, signature) in enumerate(told)]
+
+    assert summary(manifest, rebuilds) == (
+        "on 2 machines by 2 people: 2 identical; 1 signed by ann@example.org;"
+        " 1 with a signature that git does not accept here"
+    )
 
 
 def test_what_others_may_write_is_not_counted_unless_it_fits_the_run(trained):
