@@ -64,7 +64,7 @@ def _same(noise: Noise) -> str:
     if worst <= Verdict.EQUIVALENT:
         return "other bytes, but no number differs"
     moved = [one for one in noise.artifacts if one.verdict > Verdict.EQUIVALENT]
-    told = (f"{one.path} by {_measure(m)}" for one in moved for m in _telling(one.measures)[:1])
+    told = (f"{one.path} by {_measure(m)}" for one in moved for m in _sizes(one.measures)[:1])
     return f"they differ: {', '.join(told) or ', '.join(one.path for one in moved)}"
 
 
@@ -79,6 +79,11 @@ def _telling(measures: Sequence[Measure]) -> list[Measure]:
     """Return the measures that say something: those of the whole, else those of its parts."""
     moved = [m for m in measures if m.value]
     return [m for m in moved if ": " not in m.name] or moved
+
+
+def _sizes(measures: Sequence[Measure]) -> list[Measure]:
+    """Return what tells how far it is before what counts how much of it differs: ``2 of 4``."""
+    return sorted(_telling(measures), key=lambda m: "rms" not in m.name)
 
 
 def _measure(measure: Measure) -> str:

@@ -149,7 +149,7 @@ def fed(project):
     return project
 
 
-def test_an_input_is_compared_by_its_rows_and_columns_and_code_by_its_lines(fed):
+def test_inputs_are_told_by_rows_and_columns_code_by_lines_metrics_by_their_distance(fed):
     text = fed.mlrepro("diff", "one", "two").stdout
     data = json.loads(fed.mlrepro("diff", "one", "two", "--json").stdout)
 
@@ -161,12 +161,7 @@ def test_an_input_is_compared_by_its_rows_and_columns_and_code_by_its_lines(fed)
     assert table["path"] == "data.csv"
     assert [column["path"] for column in table["children"]] == ["age"]
     assert {"path": "train.py", "added": 1, "removed": 1} in data["code_lines"]
-
-
-def test_metrics_in_dated_folders_are_paired_and_told_with_their_distance(fed):
-    text = fed.mlrepro("diff", "one", "two").stdout
-    (metric,) = json.loads(fed.mlrepro("diff", "one", "two", "--json").stdout)["metrics"]
-
+    (metric,) = data["metrics"]  # of two folders that are named for a date
     assert "absent" not in metric.values()
     assert float(metric["current"]) - float(metric["recorded"]) == 24 + 1.5 + 2.5 + 1
     assert "(+29, +" in text

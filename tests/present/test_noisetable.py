@@ -8,6 +8,7 @@ from mlrepro.drift import DriftReport, Ensemble, Gate, Measure, Noise, Repeated,
 from mlrepro.present import data, text
 
 SIZE = Measure("leaf values, rms / std", 1.5e-7, where="tree 3")
+PARTS = Measure("trees that differ", 2, "of 4")
 NOISE = Noise(
     repeats=3,
     identical=1,
@@ -65,7 +66,7 @@ def test_the_numbers_of_the_seeds_fit_a_narrow_terminal():
 )
 def test_a_report_says_how_far_repeats_are_apart(identical, verdict, said):
     noise = Noise(
-        3, identical, artifacts=(Repeated("m", verdict, (SIZE,)),), measured="2026-11-21T"
+        3, identical, artifacts=(Repeated("m", verdict, (PARTS, SIZE)),), measured="2026-11-21T"
     )
     gate = Gate("auc", 0.93, 0.9, 0.001, "5 seeds", False)
 
