@@ -12,6 +12,8 @@ from mlrepro.comparators.kernel import CHUNK, Found, kernel
 from mlrepro.comparators.moments import Moments
 from mlrepro.drift import Distribution, Measure, Tolerance
 
+MOST_ULPS = 1000
+"""More between two values, near zero most of all, say nothing (design, §8)."""
 _ULP_SAMPLE = 1024
 """So many differing values of a chunk enter the median ULP."""
 
@@ -267,9 +269,8 @@ class Spread:
         import numpy as np  # noqa: PLC0415  see add
 
         ulps = np.concatenate(self._ulps) if self._ulps else np.zeros(0)
-        median = (
-            [Measure("median of the differing", float(np.median(ulps)), "ULP")] if len(ulps) else []
-        )
+        middle = float(np.median(ulps)) if len(ulps) else math.inf
+        median = [Measure("median of the differing", middle, "ULP")] if middle <= MOST_ULPS else []
         return [
             Measure("rms / std", self.ratio),
             Measure("largest |a−b|", self.largest, where=where),
