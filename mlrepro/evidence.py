@@ -22,12 +22,15 @@ class Distribution:
         Exponent → how many differences d have ``10**exponent ≤ d < 10**(exponent + 1)``.
     broken : int
         How many have no size: a NaN or an infinity on one side only.
+    scope : str
+        Which numbers were paired, where not all were: ``in trees of equal structure``.
     """
 
     unit: str
     equal: int = 0
     decades: Mapping[int, int] = field(default_factory=dict)
     broken: int = 0
+    scope: str = ""
 
 
 @dataclass(frozen=True)

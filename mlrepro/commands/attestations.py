@@ -207,7 +207,8 @@ def _largest(counted: Sequence[Rebuild]) -> str:
 
 # `leaf values, largest / std`, `largest |a−b|`, `|a−b| / max(|a|,|b|), largest`.
 _LARGEST = re.compile(
-    r"(?:(?P<what>[a-z ]+?)s?, )?(?:\|a−b\| / max\(\|a\|,\|b\|\), )?largest"
+    r"(?:(?P<what>[a-z ]+?)s?(?: in trees of equal structure)?, )?"
+    r"(?:\|a−b\| / max\(\|a\|,\|b\|\), )?largest"
     r"(?: \|a−b\|| / (?P<by>\w+))?"
 )
 

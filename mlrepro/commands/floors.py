@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from mlrepro.commands import noise
+from mlrepro.comparators.ensembles import IN_PART
 from mlrepro.drift import Difference, Measure, Repeated, Verdict
 
 _NUMBER = re.compile(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|\bnan\b|\binf\b")
@@ -51,11 +52,11 @@ def holds(floor: Repeated, difference: Difference) -> bool:
 
 def excess(floor: Repeated, difference: Difference) -> float | None:
     """Return how many times the floor the drift is, by its worst measure; None where unknown."""
-    seen = {measure.name: abs(measure.value) for measure in floor.measures}
+    seen = {_whole(measure.name): abs(measure.value) for measure in floor.measures}
     if floor.verdict <= Verdict.EQUIVALENT:
         return None
-    measured = (m for m in difference.measures if m.unit != _MISLEADING and seen.get(m.name))
-    ratios = (abs(m.value) / seen[m.name] for m in measured)
+    measured = ((_whole(m.name), m) for m in difference.measures if m.unit != _MISLEADING)
+    ratios = (abs(m.value) / seen[name] for name, m in measured if seen.get(name))
     return max(ratios, default=None)
 
 
@@ -70,7 +71,7 @@ def _is_measurable(difference: Difference) -> bool:
 def _measures(difference: Difference, prefix: str = "") -> Iterator[Measure]:
     """Yield the measures of a node and of all below it, named by their place."""
     for one in difference.measures:
-        yield Measure(f"{prefix}{one.name}", one.value, one.unit, one.where)
+        yield Measure(f"{prefix}{_whole(one.name)}", one.value, one.unit, one.where)
     for child in difference.children:
         yield from _measures(child, f"{prefix}{_masked(child.path)}: ")
 
@@ -83,6 +84,11 @@ def _kinds(difference: Difference, place: str = "") -> Iterator[str]:
                 yield f"{place}{_masked(said)}"[:_LONGEST]
     for child in difference.children:
         yield from _kinds(child, f"{place}{_masked(child.path)}: ")
+
+
+def _whole(name: str) -> str:
+    """Name a measure of some trees like that of all: the same is measured."""
+    return name.replace(f" {IN_PART}", "")
 
 
 def _masked(text: str) -> str:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from mlrepro.comparators.spread import MOST_ULPS
 from mlrepro.drift import Difference, Measure, Tolerance, Verdict
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 
 _HEADLINES = ("leaf value", "threshold", "weight")
+IN_PART = "in trees of equal structure"
+"""What a number is of that leaves out the trees that have no counterpart."""
 
 
 class Rule(enum.Enum):
@@ -161,6 +164,13 @@ class Pair:
         at = np.flatnonzero(keep[0])
         return cls(a, b, a.values[keep[0]], b.values[keep[1]], at, trees, tolerance)
 
+    @property
+    def is_part(self) -> bool:
+        """Whether trees of another structure are left out."""
+        return self.a.starts is not None and self.x.size < max(
+            self.a.values.size, self.b.values.size
+        )
+
     @cached_property
     def moved(self) -> Array:
         """Return where the values differ; NaN equals NaN and −0.0 equals 0.0."""
@@ -253,6 +263,7 @@ class Pair:
         import numpy as np  # noqa: PLC0415  as above
 
         name = f"{self.a.name}s" if self.a.name in _HEADLINES else self.a.name
+        name += f" {IN_PART}" * self.is_part
         distance = np.where(moved, self.distances, 0.0)
         odd = moved & ~self.finite()
         if odd.any():
@@ -268,7 +279,8 @@ class Pair:
             near = moved & ~odd
             if self.x.dtype.kind == "f" and near.any():
                 ulps = float(np.median(_ulps(self.x[near], self.y[near])))
-                yield Measure(f"{name}, median of those that differ", ulps, "ULP")
+                if ulps <= MOST_ULPS:
+                    yield Measure(f"{name}, median of those that differ", ulps, "ULP")
 
     def scale(self) -> tuple[Any, str]:
         """Return what the distances are divided by, and its name."""

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from mlrepro.comparators.ensembles import Pair, Part, Rule
+from mlrepro.comparators.ensembles import IN_PART, Pair, Part, Rule
 from mlrepro.drift import Difference, Distribution, Measure, Verdict
 
 if TYPE_CHECKING:
@@ -139,4 +139,5 @@ def distribution(pair: Pair) -> Distribution:
         equal=int((~moved).sum()),
         decades=dict(zip(exponents.tolist(), counts.tolist(), strict=True)),
         broken=int(odd.sum()),
+        scope=IN_PART if pair.is_part else "",
     )

@@ -118,6 +118,8 @@ def distribution(size: Size, found: Distribution) -> Html:
     if not total:
         return Html("")
     said = f"{found.equal:,} of {total:,} numbers do not differ ({100 * found.equal / total:.3g} %)"
+    if found.scope:
+        said = f"{found.scope[0].upper()}{found.scope[1:]}, {said}"
     if found.broken:
         said += f"; {found.broken:,} are not finite on one side"
     columns = _columns(found)

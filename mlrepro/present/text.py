@@ -210,8 +210,16 @@ def _told_apart(found: Difference) -> Iterable[Difference]:
     """Yield the parts that differ and that the first divergence has not told already."""
     for child in found.children:
         told = f"{child.path}: {child.summary or child.first}" == found.first
-        if child.verdict > Verdict.EQUIVALENT and not told:
+        if child.verdict > Verdict.EQUIVALENT and not told and not _repeats(child, found):
             yield child
+
+
+def _repeats(child: Difference, found: Difference) -> bool:
+    """Whether a part says what stands above it already, in these words or one tree at a time."""
+    known = f"{found.summary} {found.first}"
+    if child.runs:
+        return set(_DIGITS.findall(child.summary)) <= set(_DIGITS.findall(known))
+    return bool(child.summary) and child.summary == found.summary and child.first == found.first
 
 
 def _below(console: Console, indent: int, line: str | Text) -> None:
@@ -230,6 +238,7 @@ def _assemble(*parts: str | tuple[str, str]) -> Text:
     return Text.assemble(*(_text(*pair) for pair in pairs))
 
 
+_DIGITS = re.compile(r"\d+")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 

@@ -162,6 +162,10 @@ def test_the_trees_that_differ_are_listed_and_the_leaves_counted_by_decades(
 
     assert found.distribution.decades == {-8: 1, -3: 1}
     assert found.distribution.equal == 25 - 2  # tree 4 is another tree: its leaves are no pair
+    assert found.distribution.scope == "in trees of equal structure"
+    names = [measure.name for measure in found.measures]
+    assert "leaf values in trees of equal structure, largest / std" in names
+    assert not any(measure.unit == "ULP" for measure in found.measures)  # 1e13 of them
     node = next(child for child in found.children if child.path == "tree by tree")
     assert node.summary == "3 of 6 trees differ, the first is tree 1"
     assert [(c.path, c.verdict, c.summary) for c in node.children] == [

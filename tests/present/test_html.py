@@ -289,14 +289,15 @@ def test_what_could_not_be_attributed_is_still_told():
 
 
 def test_a_histogram_names_the_size_of_what_differs():
-    sizes = Distribution("of the leaf spread", 90, {-7: 10})
+    scope = "in trees of equal structure"
+    sizes = Distribution("of the leaf spread", 90, {-7: 10}, scope=scope)
     node = Difference("m", Verdict.CLOSE, distribution=sizes, first="leaf 1")
     report = reports.identical()
     moved = replace(report.artifacts[0], difference=node)
 
     text = _page(DriftReport(report.run, "", (moved,))).sections["details"]
 
-    assert "90 of 100 numbers do not differ (90 %)" in text
+    assert "In trees of equal structure, 90 of 100 numbers do not differ (90 %)" in text
     assert "from 10⁻⁷ to 10⁻⁷, most of them at 10⁻⁷" in text
 
 

@@ -1,5 +1,7 @@
 """What a person reads."""
 
+from dataclasses import replace
+
 import pytest
 
 from mlrepro.drift import ArtifactDrift, Change, Difference, DriftReport, Measure, Verdict
@@ -35,6 +37,29 @@ def test_how_far_where_first_and_what_meant_nothing_is_said():
     assert "leaf values, rms / std: 0.17, largest at tree 24, leaf 3" in shown
     assert "first divergence: tree 24, split 3, gain: 0.5 → 0.625" in shown
     assert "set aside: parameters: [num_threads: 2] → [num_threads: 1]" in shown
+
+
+def test_a_part_that_repeats_what_stands_above_it_is_left_out():
+    said, first = "3 of 100 trees differ in structure", "tree 24, split 3, gain: 0.5 → 0.625"
+    one_by_one = Difference(
+        "tree by tree", Verdict.DRIFTED, "3 of 100 trees differ, the first is tree 24",
+        runs=((24, Verdict.EQUIVALENT), (76, Verdict.DRIFTED)),
+    )  # fmt: skip
+    found = report(Verdict.DRIFTED)
+    model = replace(
+        found.artifacts[0].difference,
+        summary=said,
+        children=(Difference("structure", Verdict.DRIFTED, said, first=first), one_by_one),
+    )
+
+    shown = text.render(replace(found, artifacts=(replace(found.artifacts[0], difference=model),)))
+
+    assert shown.count(said) == 1
+    assert "tree by tree" not in shown
+    other = replace(one_by_one, summary="4 of 100 trees differ, the first is tree 7")
+    model = replace(model, children=(other,))
+    shown = text.render(replace(found, artifacts=(replace(found.artifacts[0], difference=model),)))
+    assert "tree by tree: drifted · 4 of 100 trees differ, the first is tree 7" in shown
 
 
 def test_every_unequal_fact_is_named():
