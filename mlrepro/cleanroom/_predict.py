@@ -20,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from _predictmodels import Model, load  # type: ignore[import-not-found]
+from _predictmodels import Model, in_order, load  # type: ignore[import-not-found]
 from _predictrows import File, RefusedError, kept  # type: ignore[import-not-found]
 
 MOST_SETS = 3
@@ -95,7 +95,7 @@ class Answers:
         first = models[0]
         boosted = first.library in ("lightgbm", "xgboost")
         table = rows.table(first.names, first.width, boosted)
-        for one, other in zip(*(model.answers(table, rows) for model in models)):  # noqa: B905
+        for one, other in zip(*(_asked(model, table, rows) for model in models)):  # noqa: B905
             sides = [_numbers(values) for values in (one[2], other[2])]
             if sides[0].shape != sides[1].shape:
                 shapes = " and ".join(f"{len(side)} × {side.shape[1]}" for side in sides)
@@ -122,6 +122,10 @@ class Answers:
         told = {"data": data + suffix, "kind": kind, "task": model.task, "total": rows.total}
         self.tell(index=self.count, model=name, **told)
         self.count += 1
+
+
+def _asked(model: Model, table: Any, rows: Any) -> Any:
+    return model.answers(in_order(table, model.names), rows)
 
 
 def _numbers(values: Any) -> Any:

@@ -118,10 +118,32 @@ class XGBoost(Model):
         return _checksum("".join(self.booster[0:1].get_dump()))
 
     def _matrix(self, table: Any, rows: Any) -> Any:
-        given = {"feature_types": rows.facts["types"]} if rows.facts.get("types") else {}
+        types = rows.facts.get("types")
+        if types and hasattr(table, "columns"):
+            known = dict(zip(rows.table(self.names, self.width, True).columns, types))  # noqa: B905
+            types = [known.get(name) for name in table.columns]
+        given = {"feature_types": types} if types else {}
         if not hasattr(table, "columns"):
             given["feature_names"] = self.names
         return import_module("xgboost").DMatrix(table, enable_categorical=True, **given)
+
+
+def in_order(table: Any, names: Any) -> Any:
+    """Return a table with a model's features in its own order, where they are the same ones.
+
+    Two trainings may order them otherwise, and a booster goes by the place of a column alone.
+    """
+    columns = list(getattr(table, "columns", ()))
+    known = {_plain(column): column for column in columns}
+    wanted = [_plain(name) for name in names or ()]
+    if len(known) != len(columns) or sorted(known) != sorted(wanted):
+        return table
+    chosen = [known[name] for name in wanted]
+    return table if chosen == columns else table[chosen]
+
+
+def _plain(name: Any) -> str:
+    return str(name).replace(" ", "_")  # as LightGBM writes it
 
 
 def _checksum(text: str) -> str:

@@ -67,7 +67,8 @@ def repeat(ctx: Context) -> Steps:
     return Finding(
         "unattributed",
         "unattributed: the training does not repeat itself on this machine, and neither seeds nor"
-        f" one thread nor a fixed hash seed make it do so{why}",
+        f" one thread nor a fixed hash seed make it do so{why}; what it takes from the clock, the"
+        " network or the system's own randomness cannot be replayed",
     )
 
 

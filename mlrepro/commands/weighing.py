@@ -41,6 +41,7 @@ def weighed(
     *,
     metrics: Mapping[str, float] | None = None,
     tolerance: Tolerance | None = None,
+    given: bool = False,
 ) -> DriftReport:
     """Return a report whose verdicts know of predictions and the noise floor, with its remarks.
 
@@ -53,13 +54,16 @@ def weighed(
         The rebuilt numbers by their names.
     tolerance : Tolerance, optional
         The user's: with one of his own, or with `exact`, it alone decides.
+    given : bool
+        Whether the models were asked about rows of the user's, not those of the rebuild's tests.
     """
     tolerance = tolerance or Tolerance()
     artifacts = report.artifacts
     if not (tolerance.exact or is_given(tolerance)):
         artifacts = tuple(_judged(one, report) for one in artifacts)
     found = replace(report, artifacts=artifacts)
-    remarks = dict.fromkeys(_remarks(report, found, record, metrics or {}))
+    drawn = "" if given else _unseeded(record)
+    remarks = dict.fromkeys(_remarks(report, found, metrics or {}, drawn))
     return replace(found, remarks=(*report.remarks, *remarks))
 
 
@@ -105,17 +109,16 @@ def _elsewhere(noise: Noise) -> str:
 
 
 def _remarks(
-    before: DriftReport, after: DriftReport, record: Manifest, metrics: Mapping[str, float]
+    before: DriftReport, after: DriftReport, metrics: Mapping[str, float], drawn: str
 ) -> Iterator[str]:
     """Say what it means, the most telling first."""
-    del record
     moved = [a for a in before.artifacts if a.difference.verdict is Verdict.DRIFTED]
     left = {a.path for a in after.artifacts if a.difference.verdict is Verdict.DRIFTED}
     if after.noise:
         yield from _of_floors([one for one in moved if one.decides], left, after.noise)
     for path, asked in _by_model(after.predictions):
         if path in left:
-            yield from _of_quality(path, asked, several=_models(moved) > 1)
+            yield from _of_quality(path, asked, drawn, several=_models(moved) > 1)
     if after.noise and after.noise.ensemble:
         values = {**_of_deltas(after.predictions), **metrics}
         yield from _of_ensemble(after.noise.ensemble, values, moved=bool(moved))
@@ -168,8 +171,23 @@ def _by_model(predictions: Sequence[Predicted]) -> Iterator[tuple[str, list[Pred
         yield path, [one for one in predictions if one.path == path]
 
 
-def _of_quality(path: str, asked: Sequence[Predicted], *, several: bool) -> Iterator[str]:
-    """Compare the quality of two models where the labels of the rows are known."""
+def _unseeded(record: Manifest) -> str:
+    """Name a generator without a seed: the rebuild may have left out other rows for its tests."""
+    names = [f"{one.name} at {one.where}" if ":" in one.where else one.name
+             for one in record.generators if not one.seeded]  # fmt: skip
+    return names[0] if names else ""
+
+
+def _of_quality(
+    path: str, asked: Sequence[Predicted], drawn: str, *, several: bool
+) -> Iterator[str]:
+    """Compare the quality of two models where the labels of the rows are known.
+
+    Parameters
+    ----------
+    drawn : str
+        What may have drawn the rows anew; one of the two may then have learned from them.
+    """
     told = [one for one in asked if one.deltas]
     tested = [one for one in told if not one.data.startswith(_LEARNED)] or told
     if all(map(_predicts_the_same, asked)) or not tested:
@@ -180,6 +198,12 @@ def _of_quality(path: str, asked: Sequence[Predicted], *, several: bool) -> Iter
     apart = [delta for delta in deltas if not delta.low <= 0 <= delta.high]
     delta = (apart or deltas)[0]
     said = f"{delta.metric} {_delta(delta)}"
+    if drawn and apart:
+        yield (
+            f"{title}another model; these rows cannot tell which is better ({said}): {drawn}"
+            " was not seeded, so the recorded model may have learned from some of them"
+        )
+        return
     if not any(one.rebuilt - one.recorded or one.low or one.high for one in deltas):
         yield f"{title}another model of the same quality{on}: {delta.metric} is equal"
         return
@@ -203,7 +227,12 @@ def signed(numbers: Sequence[float]) -> list[str]:
     largest = max(map(abs, numbers))
     exponent = int(f"{largest:e}".partition("e")[2]) if 0 < largest < math.inf else 0
     form = "+.1e" if exponent < _TINY else f"+.{max(1 - exponent, 0)}f"
-    return [f"{n:{form}}".replace("-", "\N{MINUS SIGN}") if n else "0" for n in numbers]
+    texts = [f"{n:{form}}" for n in numbers]
+    # An end that is rounded to 0 would stand on both sides of it.
+    texts = [f"{n:+.1g}" if n and not float(t) else t for n, t in zip(numbers, texts, strict=True)]
+    return [
+        t.replace("-", "\N{MINUS SIGN}") if n else "0" for n, t in zip(numbers, texts, strict=True)
+    ]
 
 
 def _of_deltas(predictions: Sequence[Predicted]) -> dict[str, float]:

@@ -101,7 +101,7 @@ def percent(share: float) -> str:
 
 
 def _deltas(size: Size, one: Predicted, deltas: Sequence[Delta]) -> Html:
-    said = f"On {counted(one.rows, 'row')} of {one.data}, by {one.path}"
+    said = f"{one.path}, on {counted(one.rows, 'row')} ({one.data})"
     table = size.table(
         said,
         ("metric", "recorded", "rebuilt", "difference", "95 % interval", "difference against 0"),

@@ -59,11 +59,15 @@ def _parts(one: Predicted) -> Iterator[str]:
 
 def _near_one(value: float) -> str:
     """Never let rounding make a correlation perfect that is not."""
+    if value == 1:
+        return "1"
     text = f"{value:.3f}"
     return f"1 − {1 - value:.1g}" if text == "1.000" and value < 1 else text
 
 
 def _delta(delta: Delta) -> str:
+    if delta.recorded == delta.rebuilt and not delta.low and not delta.high:
+        return f"{delta.metric}: {delta.recorded:.4g}, equal"
     recorded, rebuilt = _apart(delta.recorded, delta.rebuilt)
     moved = delta.rebuilt - delta.recorded
     interval = f"95 % {_signed(delta.low)} to {_signed(delta.high)}"

@@ -92,6 +92,7 @@ def test_models_of_every_kind_are_asked_about_a_table_of_the_users(ask, tmp_path
     numbers = NAMES[:2]
     models = {
         "model.txt": both(boosted),
+        "turned.txt": [boosted(x, y), boosted(x[NAMES[::-1]], y)],  # of a set of names, say
         "model.ubj": both(extreme),
         "linear.pkl": both(pickled(lambda x, y: linear.LogisticRegression().fit(x[numbers], y))),
         "ridge.joblib": both(
@@ -116,6 +117,8 @@ def test_models_of_every_kind_are_asked_about_a_table_of_the_users(ask, tmp_path
         ("model.txt", "probe.csv, raw scores"): ("margin", "binary", (50, 1)),
         ("model.ubj", "probe.csv"): ("probability", "binary", (50, 1)),
         ("model.ubj", "probe.csv, raw scores"): ("margin", "binary", (50, 1)),
+        ("turned.txt", "probe.csv"): ("probability", "binary", (50, 1)),
+        ("turned.txt", "probe.csv, raw scores"): ("margin", "binary", (50, 1)),
         ("linear.pkl", "probe.csv"): ("probability", "binary", (50, 2)),
         ("ridge.joblib", "probe.csv"): ("margin", "binary", (50, 1)),
         ("price.pkl", "probe.csv"): ("value", "regression", (50, 1)),
@@ -123,6 +126,8 @@ def test_models_of_every_kind_are_asked_about_a_table_of_the_users(ask, tmp_path
     expected = lightgbm.Booster(model_file=str(tmp_path / "a-model.txt")).predict(x)
     # Read from a CSV, the last digit of a number may be another one.
     assert found["model.txt", "probe.csv"].recorded[:, 0] == pytest.approx(expected)
+    turned = lightgbm.Booster(model_file=str(tmp_path / "b-turned.txt")).predict(x[NAMES[::-1]])
+    assert found["turned.txt", "probe.csv"].rebuilt[:, 0] == pytest.approx(turned)
     assert found["linear.pkl", "probe.csv"].label.tolist() == y.tolist()
     notes = dict(told.notes())
     assert notes["plain.pkl"] == "it has 3 features without names, and probe.csv 4 columns"

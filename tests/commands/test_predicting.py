@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mlrepro.cleanroom.asking import Answer
-from mlrepro.commands.predicting import predicted
+from mlrepro.commands.predicting import different, predicted
 
 
 def answer(a, b, kind="value", task="regression", **more) -> Answer:
@@ -61,6 +62,19 @@ def test_labels_alone_are_told_apart_by_the_share_that_differs():
 
 def test_rows_keep_the_number_that_they_had_before_some_were_taken():
     assert predicted(answer([0.0, 1, 2], [0, 1, 3], total=300)).first == "row 201"
+
+
+def test_rows_that_the_program_showed_in_two_ways_are_told_once():
+    label = np.array([0.0, 1, 0, 1])
+    a, b = np.array([0.1, 0.9, 0.2, 0.6]), np.array([0.1, 0.8, 0.2, 0.6])
+    shown = replace(answer(a, b, "probability", "binary", label=label), data="rows of fit.predict")
+    named = replace(shown, data="valid_0 of fit")
+    other = replace(answer(a, b[::-1], "probability", "binary"), data="valid_1 of fit")
+
+    told = list(different([shown, named, replace(named, label=None), other]))
+
+    assert [one.data for one in told] == ["valid_0 of fit", "valid_1 of fit"]
+    assert told[0].deltas
 
 
 def test_rank_correlation_knows_ties():

@@ -17,7 +17,7 @@ from mlrepro.drift import (
     Tolerance,
     Verdict,
 )
-from mlrepro.manifest import Manifest, Role, Run, Status
+from mlrepro.manifest import Generator, Manifest, Role, Run, Status
 
 RECORD = Manifest(Run(("python", "train.py"), "", Status.COMPLETED))
 STRUCTURE = Difference("structure", Verdict.DRIFTED, "100 of 100 trees differ in structure")
@@ -169,7 +169,7 @@ def test_equal_quality_is_told_and_the_model_is_still_drifted():
 def test_numbers_of_any_size_are_told_in_two_digits():
     assert weighing.signed((-0.0007, -0.0021, 0.0006)) == ["−0.0007", "−0.0021", "+0.0006"]
     assert weighing.signed((12.0, 0.0, 340.0)) == ["+12", "0", "+340"]
-    assert weighing.signed((-4e-6, -2.4e-5, 1e-9)) == ["−0.000004", "−0.000024", "+0.000000"]
+    assert weighing.signed((-4e-6, -2.4e-5, 1e-9)) == ["−0.000004", "−0.000024", "+1e−09"]
     assert weighing.signed((-4e-7, -2.4e-7, 1e-9)) == ["−4.0e−07", "−2.4e−07", "+1.0e−09"]
 
 
@@ -239,3 +239,24 @@ def test_luck_depends_on_what_the_metric_means(name, own, said):
     same = Difference("model.txt", Verdict.IDENTICAL)
 
     assert weigh(report(same, noise=Noise(ensemble=few))).remarks == ((said,) if said else ())
+
+
+def test_rows_that_were_drawn_without_a_seed_do_not_judge_the_recorded_model():
+    worse = Delta("auc", 0.92, 0.89, -0.04, -0.02, 0.004, 1000)
+    drawn = Generator("numpy default_rng", seeded=False, where="split.py:8")
+    record = replace(RECORD, generators=(drawn,))
+    asked = report(predictions=(predicted(deltas=(worse,)),))
+
+    found = weighing.weighed(asked, record)
+
+    assert "these rows cannot tell which is better" in found.remarks[-1]
+    assert "numpy default_rng at split.py:8 was not seeded" in found.remarks[-1]
+    assert "worse quality" in weighing.weighed(asked, record, given=True).remarks[-1]
+
+
+def test_an_end_of_an_interval_that_is_not_0_is_not_told_as_0():
+    assert weighing.signed((0.0076, -0.0002, 0.0153)) == [
+        "+0.008",
+        "\N{MINUS SIGN}0.0002",
+        "+0.015",
+    ]
