@@ -77,7 +77,8 @@ def _measured(found: Difference) -> list[str]:
         for one in found.measures[:1]
         if "rows" not in one.unit
     ]
-    tells_more = found.first and "only in" not in found.first
+    said = f"{found.path}: {found.summary}"
+    tells_more = found.first and "only in" not in found.first and found.first != said
     return [*told, f"first at {found.first}"] if tells_more else told
 
 
