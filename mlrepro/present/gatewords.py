@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from mlrepro.commands.metricvalues import better
 from mlrepro.drift import Gate
 
 _NEAR = 1.96
@@ -20,7 +21,8 @@ def sentence(gate: Gate) -> str:
     error = f"one is {gate.error:.2g}, by {gate.source}" if gate.error else ""
     if gate.passed:
         above = f", {_errors(far)} above ({error})" if far is not None else ""
-        return f"{name} {value} reaches {gate.limit:g}{above}"
+        lower = "; but lower is better, and only less would fail" if better(name) < 0 else ""
+        return f"{name} {value} reaches {gate.limit:g}{above}{lower}"
     if far is None:
         return f"{name} {value} is under {gate.limit:g}; its sampling error is not known"
     within = ": within its sampling error" if far <= _NEAR else ""

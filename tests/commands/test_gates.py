@@ -121,6 +121,8 @@ def test_a_metric_that_only_the_predictions_know_is_one(check):
         (Gate("auc", 0.93, 0.9, None, "", False),
          "auc 0.9 is under 0.93; its sampling error is not known"),
         (Gate("auc", 0.93, 0.95, None, "", True), "auc 0.95 reaches 0.93"),
+        (Gate("m.json: logloss", 0.5, 0.9, None, "", True),
+         "m.json: logloss 0.9 reaches 0.5; but lower is better, and only less would fail"),
     ],
 )  # fmt: skip
 def test_a_gate_is_told_with_its_sampling_error(gate, said):
