@@ -7,7 +7,7 @@ BIN := .venv/bin
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
 
-.venv/installed: pyproject.toml setup.py mlrepro/probe/preload.c $(wildcard mlrepro/probe/preload/*.h)
+.venv/installed: pyproject.toml setup.py mlrepro/comparators/kernel.c mlrepro/probe/preload.c $(wildcard mlrepro/probe/preload/*.h)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	@# setuptools warns of every editable install

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +41,10 @@ def kernel(np: Any, name: str) -> Kernel:
 
 @dataclass(frozen=True)
 class Kind:
-    """What of the layout of a float type is needed: integer types, shift to a step, safe range."""
+    """What of the layout of a float type is needed.
+
+    These are: integer types, shift to a step, safe range, the step of 1, how many steps there are.
+    """
 
     signed: Any
     unsigned: Any
@@ -48,13 +52,14 @@ class Kind:
     least: float
     most: float
     origin: int
+    most_steps: int
 
 
 def kinds(np: Any) -> dict[str, Kind]:
     """Return the two layouts. Within their range no square over- or underflows."""
     return {
-        "float32": Kind(np.int32, np.uint32, 20, 1e-13, 1e16, 127 * STEPS),
-        "float64": Kind(np.int64, np.uint64, 49, 1e-140, 1e150, 1023 * STEPS),
+        "float32": Kind(np.int32, np.uint32, 20, 1e-13, 1e16, 127 * STEPS, 1 << 11),
+        "float64": Kind(np.int64, np.uint64, 49, 1e-140, 1e150, 1023 * STEPS, 1 << 14),
     }
 
 
@@ -70,13 +75,14 @@ class Found:
     squares: float = 0.0
     steps: Any = None
     origin: int = 0
-    distance: Any = None
+    distance: Callable[[], Any] = field(default=lambda: None)
     a: Moments = field(default_factory=Moments)
     b: Moments = field(default_factory=Moments)
 
     def distances(self) -> Any:
         """Return those that are not 0, as float64; the next chunk overwrites where they lie."""
-        return self.distance[self.distance > 0].astype("float64")
+        distance = self.distance()
+        return distance[distance > 0].astype("float64")
 
 
 class Kernel:
@@ -161,7 +167,7 @@ class Kernel:
         found.where = int(bits.argmax())
         found.largest = abs(float(a[found.where]) - float(b[found.where]))
         found.squares = self._dot(distance, distance)
-        found.origin, found.distance = self.kind.origin, distance
+        found.origin, found.distance = self.kind.origin, lambda: distance
         found.steps = self._steps(found, bits, sampled=sampled)
         return self.kind.least < found.largest < self.kind.most
 

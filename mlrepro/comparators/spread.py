@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from mlrepro.comparators.compiled import measured
 from mlrepro.comparators.decades import Decades
 from mlrepro.comparators.formats import Format
-from mlrepro.comparators.kernel import CHUNK, Found, kernel
+from mlrepro.comparators.kernel import CHUNK, Found
 from mlrepro.comparators.moments import Moments
 from mlrepro.drift import Distribution, Measure, Tolerance
 
@@ -109,34 +110,29 @@ class Spread:
             self._keep_ulps(other._ulps[0])
 
     def _chunk(self, np: Any, a: Any, b: Any) -> None:
-        x, y, bound = self._widened(np, a, b)
-        found = self._measured(np, x, y, bound)
+        found = self._measured(np, a, b)
+        x, y = (self._exact(v) for v in (a, b)) if found is None or self._is_sampled else (a, b)
         if found is None:
-            x, y = self._exact(a), self._exact(b)
-            found = self._measured(np, x.astype(np.float64), y.astype(np.float64), math.inf)
+            found = self._measured(np, x.astype(np.float64), y.astype(np.float64), "float64")
         if found is None:
             self._sifted(np, x, y)
         else:
             self._take(found)
-            if found.differing and not self._chunks % self._stride:
+            if found.differing and self._is_sampled:
                 self._sample_ulps(np, x, y)
 
-    def _widened(self, np: Any, a: Any, b: Any) -> tuple[Any, Any, float]:
-        if self.form is None or self.form.exact is None:
-            return a, b, math.inf
-        if self.form.widen is None:
-            return self.form.exact(a), self.form.exact(b), math.inf
-        x, y = np.empty(len(a), np.float32), np.empty(len(b), np.float32)
-        self.form.widen(a, x)
-        self.form.widen(b, y)
-        return x, y, self.form.bound
+    @property
+    def _is_sampled(self) -> bool:
+        return not self._chunks % self._stride
 
     def _exact(self, raw: Any) -> Any:
         return self.form.exact(raw) if self.form is not None and self.form.exact else raw
 
-    def _measured(self, np: Any, x: Any, y: Any, bound: float) -> Found | None:
-        name = _WIDE.get(x.dtype.char)
-        return kernel(np, name).measure(x, y, bound, sampled=self.sampled) if name else None
+    def _measured(self, np: Any, a: Any, b: Any, name: str = "") -> Found | None:
+        """Measure numbers; without a name they are as they are stored."""
+        stored = self.form.name if self.form is not None and self.form.exact else ""
+        name = name or stored or _WIDE.get(a.dtype.char, "")
+        return measured(np, name, a, b, sampled=self.sampled) if name else None
 
     def _take(self, found: Found) -> None:
         """Add what a kernel measured of finite numbers."""
@@ -158,7 +154,8 @@ class Spread:
         """Take in a chunk with NaN or infinities: pairs of numbers fast, the others in passes."""
         whole = np.isfinite(x) & np.isfinite(y)
         numbers, others = np.flatnonzero(whole), np.flatnonzero(~whole)
-        found = self._measured(np, x[numbers], y[numbers], math.inf) if len(numbers) else None
+        wide = _WIDE.get(x.dtype.char, "")
+        found = self._measured(np, x[numbers], y[numbers], wide) if len(numbers) else None
         if found is None:
             self._odd(np, x, y, np.arange(len(x)))
             return
@@ -203,7 +200,7 @@ class Spread:
             self.decades.add_distances(distance)
 
     def _sample_ulps(self, np: Any, x: Any, y: Any) -> None:
-        if self._chunks % self._stride:
+        if not self._is_sampled:
             return
         # The first of a chunk, so that looking for them costs nothing where all differ.
         at = np.flatnonzero(x[: 2 * _ULP_SAMPLE] != y[: 2 * _ULP_SAMPLE])[:_ULP_SAMPLE]
