@@ -188,7 +188,7 @@ INLINE const double *read_doubles(int kind, const unsigned char *from, int64_t a
                 farthest = at;                                                                     \
             }                                                                                      \
         }                                                                                          \
-        memcpy(tops, &top_a, sizeof top_a); /* without a sign floats are in the order of bits */       \
+        memcpy(tops, &top_a, sizeof top_a); /* without a sign floats are in the order of bits */   \
         memcpy(tops + 1, &top_b, sizeof top_b);                                                    \
         memcpy(&far, &top, sizeof top);                                                            \
         for (int i = 0; i < 2; i++)                                                                \
