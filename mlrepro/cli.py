@@ -125,8 +125,18 @@ _seed_param = click.option(
     help="How the seed is passed: `--seed`, `seed=`, `params.yaml:train.seed`, `lightgbm:seed` …;"
     " found in the recorded parameters otherwise.",
 )  # fmt: skip
+
+
+def _in_a_folder(_ctx: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse a page that cannot be written before a training, not after it."""
+    if path is not None and not os.access(path.parent, os.W_OK | os.X_OK):
+        raise click.BadParameter(f"the folder `{path.parent}` is not there, or is not writable")
+    return path
+
+
 _html = click.option(
     "--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    callback=_in_a_folder,
     help="Also write the report as one page for a browser; it needs no network.",
 )  # fmt: skip
 _yes = click.option("--yes", "-y", is_flag=True, help="Say yes to every question (for scripts).")
@@ -400,9 +410,9 @@ def diff(
     from mlrepro.drift import Tolerance
 
     report = command(a, b, tolerance=Tolerance(rtol, atol), notify=_say)
+    _print(report, as_json=as_json)
     if html:
         _write_page(html, report)
-    _print(report, as_json=as_json)
     sys.exit(0 if report.same else 1)
 
 
@@ -732,7 +742,10 @@ def _write_page(path: Path, report: Any) -> None:
     from mlrepro import paths
     from mlrepro.present import html
 
-    paths.write_beside(path, html.page(report))
+    try:
+        paths.write_beside(path, html.page(report))
+    except OSError as error:  # not 1, which is a drift
+        raise UsageError(f"`{path}` could not be written: {error.strerror}") from error
 
 
 def _print(value: Any, *, as_json: bool = False, err: bool = False) -> None:
@@ -757,10 +770,10 @@ def _shown(outcome: Any, *, html: Path | None, text: bool) -> None:
         if text:
             _tell(outcome)
         return
-    if html:
-        _write_page(html, outcome)
     if text:
         _print(outcome)
+    if html:
+        _write_page(html, outcome)
 
 
 def _tell(outcome: Any) -> None:

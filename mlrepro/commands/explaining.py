@@ -19,6 +19,9 @@ from mlrepro.stores.place import Place
 _ROOM = 1.5
 """Seconds that a rebuild takes beside its training; a guess, until one was timed."""
 
+_BACK = Verdict.EQUIVALENT
+"""The worst that a trial may be which brings the recorded result back."""
+
 
 @dataclass(frozen=True)
 class Search:
@@ -94,8 +97,15 @@ def _sentence(found: Finding | None, walk: _Walk, missing: Iterable[str], *, fin
         return (
             f"not finished: time ran out after {len(walk.tried)} of about {walk.total} trials,"
             f" each of about {walk.expected:.0f} s; the same command goes on from there"
+            + _so_far(walk)
         )
     return f"unattributed: {_in_vain(walk)}{lacking}"
+
+
+def _so_far(walk: _Walk) -> str:
+    """Say what brought the result back already, where the search went on to narrow it."""
+    back = [one for one in walk.tried if one.verdict is not None and one.verdict <= _BACK]
+    return f"; so far: {back[-1].factor}: {back[-1].what}: {back[-1].verdict}" if back else ""
 
 
 def _in_vain(walk: _Walk) -> str:

@@ -19,7 +19,8 @@ def write(console: Console, report: DriftReport) -> None:
     several = len({one.path for one in report.predictions}) > 1
     for one in report.predictions:
         if one.data.endswith(_RAW):  # what it has to say besides was said of the predictions
-            _put(console, 2, f"raw scores: {next(_parts(one))}")
+            if one.first:
+                _put(console, 2, f"raw scores: {next(_parts(one))}")
             continue
         name = f" of {one.path}" if several else ""
         _put(console, 0, f"predictions{name} for {_rows(one)}:", style="bold")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
 import sys
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -533,6 +535,18 @@ def test_no_training_begins_that_would_end_too_late(tmp_path):
         " goes on from there"
     )
     assert one.explain(max_time=3600.0).finished
+
+
+def test_a_search_that_ends_while_it_narrows_says_what_it_has_found(tmp_path, monkeypatch):
+    one = packaged(tmp_path, monkeypatch, {"numpy"})
+    clock, spent = time.monotonic, itertools.count(0, 20)
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + next(spent))
+
+    found = one.explain(How(env="current"), max_time=85.0)
+
+    assert not found.finished
+    back = next(tried for tried in found.tried if str(tried.verdict) == "identical")
+    assert found.sentence.endswith(f"goes on from there; so far: packages: {back.what}: identical")
 
 
 def test_an_environment_that_cannot_be_made_is_tried_again_the_next_time(tmp_path, monkeypatch):

@@ -326,6 +326,10 @@ def test_rebuild_and_diff_write_the_page(project):
         _Page((project.root / name).read_text(encoding="utf-8"))
         for name in ("rebuilt.html", "diff.html")
     )
+    nowhere = project.mlrepro("rebuild", "first", "--html", "nowhere/rebuilt.html")
+    assert nowhere.returncode == 2
+    assert "the folder `nowhere` is not there" in nowhere.stderr
+    assert "training" not in nowhere.stderr
     assert "= identical" in rebuilt.sections["header"]
     assert "≠ different" in compared.sections["header"]
     assert "train.py" in compared.sections["code"]

@@ -59,6 +59,18 @@ def test_equal_predictions_are_said_to_be_equal_and_near_ones_are_not():
     assert "largest 1e-09 at row 1;" in found
 
 
+def test_what_is_equal_is_told_in_few_words():
+    same = Delta("auc", 0.93125, 0.93125, 0.0, 0.0, 0.003, 1000)
+    raw = Predicted("m", "rows, raw scores", 9, 1, 0.0, 0.0)
+    ranked = Predicted("m", "rows", 9, 1, 0.1, 0.1, "row 1", "row 1", None, 1.0, (same,))
+
+    found = text.render(report([ranked, raw]))
+
+    assert "  auc: 0.9313, equal\n" in found or "  auc: 0.9312, equal\n" in found
+    assert "rank correlation 1\n" in found
+    assert "raw scores" not in found
+
+
 def test_histories_of_other_lengths_and_tiny_differences_are_told_apart():
     shorter = History("loss", (3.0, 2.0), (3.0, 2.0, 1.0), 3)
     tiny = History("l2", (0.12345678901,), (0.12345678902,), 1)
