@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 import re
@@ -23,6 +24,8 @@ from mlrepro.verdicts import Verdict
 
 RECORDS = "attestations"
 SIGNATURES = "signatures"
+_AHEAD = dt.timedelta(days=1)
+"""So far a clock may be ahead of ours."""
 _MOST_CHECKED = 100
 """So many signatures are checked; each costs 20 ms."""
 
@@ -86,6 +89,9 @@ def _read(data: bytes, record: Manifest) -> Attestation | None:
     except ManifestError:
         return None
     recorded = {artifact.path: artifact.digest for artifact in record.artifacts}
+    # One that claims to come from the future would stay the newest for ever.
+    if told.when > (dt.datetime.now(dt.timezone.utc) + _AHEAD).isoformat():
+        return None
     true = all(one.recorded == recorded.get(one.path) for one in told.artifacts)
     return told if true and told.run == record.id and told.artifacts else None
 

@@ -6,9 +6,10 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlrepro.commands import attestations, lock, opening
+from mlrepro.commands import attestations, lock, noise, opening
 from mlrepro.commands.attestations import Rebuild
 from mlrepro.commands.deciding import decides
+from mlrepro.evidence import Noise
 from mlrepro.manifest import Manifest, Status
 from mlrepro.stores import ledger
 
@@ -41,12 +42,15 @@ class Shown:
         All that the ledger knows, in their order in time.
     rebuilt : str
         In a few words how they came out; empty where there are none.
+    noise : Noise or None
+        How far the training moves by itself; None where nobody has measured it.
     """
 
     record: Manifest
     lock: str
     rebuilds: tuple[Rebuild, ...] = ()
     rebuilt: str = ""
+    noise: Noise | None = None
 
 
 def ls(
@@ -90,7 +94,9 @@ def shown(ref: str, *, start: Path | None = None) -> Shown:
     here, record = opening.run(ref, start)
     found = attestations.of_run(here, record)
     state = lock.state(record, start=start)
-    return Shown(record, state, found, attestations.summary(record, found))
+    return Shown(
+        record, state, found, attestations.summary(record, found), noise.known(here, record)
+    )
 
 
 def _row(record: Manifest) -> Row:

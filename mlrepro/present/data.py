@@ -42,7 +42,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Manifest):
         return {"id": value.id, **value.to_dict()}
     if isinstance(value, Shown):
-        return {**_plain(value.record), "lock": value.lock, "rebuilds": _plain(value.rebuilds)}
+        later = {name: _plain(getattr(value, name)) for name in ("lock", "rebuilds", "noise")}
+        return {**_plain(value.record), **later}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)} | _extra(
             value

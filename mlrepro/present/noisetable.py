@@ -43,6 +43,16 @@ def write(console: Console, noise: Noise) -> None:
         _line(console, 0, "note: ", note)
 
 
+def in_brief(noise: Noise | None) -> str:
+    """Return the noise floor and the seeds in one line; empty where none were measured."""
+    if noise is None:
+        return ""
+    repeats = f"{noise.repeats} repeats: {_same(noise)}" if noise.repeats else ""
+    ensemble = noise.ensemble
+    seeds = f"{len(ensemble.seeds)} other seeds ({ensemble.parameter})" if ensemble else ""
+    return "; ".join(filter(None, (repeats, seeds)))
+
+
 def write_below(console: Console, report: DriftReport) -> None:
     """Write what a report says of noise, seeds and gates, and its remarks."""
     if report.noise and report.noise.repeats:

@@ -243,10 +243,17 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def _with_lock(console: Console, shown: Shown) -> None:
-    _manifest(console, shown.record, lock=shown.lock, rebuilt=shown.rebuilt)
+    later = (("rebuilt", shown.rebuilt), ("noise", noisetable.in_brief(shown.noise)))
+    _manifest(console, shown.record, lock=shown.lock, later=later)
 
 
-def _manifest(console: Console, record: Manifest, *, lock: str = "", rebuilt: str = "") -> None:
+def _manifest(
+    console: Console,
+    record: Manifest,
+    *,
+    lock: str = "",
+    later: Sequence[tuple[str, str]] = (),
+) -> None:
     run = record.run
     rows = [
         ("run", record.id),
@@ -263,7 +270,7 @@ def _manifest(console: Console, record: Manifest, *, lock: str = "", rebuilt: st
         ("machine", _machine(record)),
         ("threads", ", ".join(f"{t.api} {t.threads}" for t in record.threads)),
         ("observer", record.observer),
-        ("rebuilt", rebuilt),
+        *later,
     ]
     table = _grid()
     for name, value in rows:

@@ -276,6 +276,10 @@ def test_what_others_may_write_is_not_counted_unless_it_fits_the_run(trained):
     trained.write("data.csv", "1\n2\n30\n")
     trained.commit("other data")
     other = rebuilt(trained, "--code", "head")
+    notes = ledgernotes.of_run(here.repository, run, "attestations")
+    true = next(Attestation.from_bytes(n.data) for n in notes if n.id == other["attestation"])
+    later = dataclasses.replace(true, when="2999-01-01T00:00:00Z")
+    ledgernotes.put(here.repository, run, "attestations", later.to_bytes())
     shown = json.loads(trained.mlrepro("show", "base", "--json", check=True).stdout)
 
     assert line(trained) == ""

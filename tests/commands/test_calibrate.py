@@ -61,6 +61,7 @@ def test_a_noisy_training_gets_a_floor_and_a_rebuild_within_it_is_close(project)
     found = json.loads(done.stdout)
     rebuilt = project.mlrepro("rebuild", "last")
     exact = project.mlrepro("rebuild", "--exact", "last")
+    shown = project.mlrepro("show", "last")
 
     assert done.returncode == 0
     assert (found["repeats"], found["identical"], found["here"]) == (2, 1, True)
@@ -71,6 +72,7 @@ def test_a_noisy_training_gets_a_floor_and_a_rebuild_within_it_is_close(project)
     assert "verdict: close" in rebuilt.stdout
     assert "the drift is inside the noise floor of 2 repeats" in rebuilt.stdout
     assert exact.returncode == 1
+    assert "noise     2 repeats: they differ: metrics.json by " in shown.stdout
     assert list((project.root.parent / "home/.cache/mlrepro/rooms").iterdir()) == []
 
 
