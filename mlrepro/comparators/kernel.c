@@ -44,18 +44,19 @@ INLINE double sum(const doubles *x) { return ((*x)[0] + (*x)[1]) + ((*x)[2] + (*
 INLINE const float *read_floats(int kind, const unsigned char *from, int64_t at, int64_t count,
                                 float *to)
 {
-    uint16_t raw[BLOCK];
-    uint32_t bits[BLOCK];
     if (kind == FLOAT32) {
         if ((uintptr_t)from % sizeof *to == 0 && count % LANES == 0)
             return (const float *)(const void *)from + at;
         memcpy(to, from + 4 * at, 4 * (size_t)count);
     } else {
-        memcpy(raw, from + 2 * at, 2 * (size_t)count);
-        for (int64_t i = 0; i < count; i++)
-            bits[i] = kind == BFLOAT16 ? (uint32_t)raw[i] << 16
-                                       : ((uint32_t)(int32_t)(int16_t)raw[i] << 13) & 0x8fffe000u;
-        memcpy(to, bits, 4 * (size_t)count);
+        for (int64_t i = 0; i < count; i++) { /* memcpy of one number is no call, but a move */
+            uint16_t raw;
+            memcpy(&raw, from + 2 * (at + i), sizeof raw);
+            uint32_t bits = kind == BFLOAT16
+                                ? (uint32_t)raw << 16
+                                : ((uint32_t)(int32_t)(int16_t)raw << 13) & 0x8fffe000u;
+            memcpy(to + i, &bits, sizeof bits);
+        }
         for (int64_t i = 0; kind == FLOAT16 && i < count; i++)
             to[i] *= 0x1p112f;
     }
@@ -80,7 +81,7 @@ INLINE const double *read_doubles(int kind, const unsigned char *from, int64_t a
     ((doubles){(double)(x)[i], (double)(x)[(i) + 1], (double)(x)[(i) + 2], (double)(x)[(i) + 3]})
 
 /* The same passes for both widths: C has no templates. */
-#define PASSES(NUMBER, INTEGER, MASK, SHIFT, ABSOLUTE, NAME)                                       \
+#define PASSES(NUMBER, INTEGER, MASK, SHIFT, TABLES, ROOM, ABSOLUTE, NAME)                         \
     /* Mean and squared deviations from sums; far from 0 those cancel, and a second pass is due. */\
     INLINE struct moments moments_##NAME(int kind, const unsigned char *from, int64_t count,       \
                                          double total, double squares, double largest)             \
@@ -118,21 +119,32 @@ INLINE const double *read_doubles(int kind, const unsigned char *from, int64_t a
             to[i] = ABSOLUTE(a[i] - b[i]);                                                         \
     }                                                                                              \
                                                                                                    \
+    /* Equal keys wait for each other's sums: where tables are small, several are faster. */       \
     INLINE void count_##NAME(int kind, const struct chunk *pair, int sampled, int64_t *steps,      \
                              INTEGER top)                                                          \
     {                                                                                              \
         NUMBER buffer_a[BLOCK], buffer_b[BLOCK], distance[BLOCK];                                  \
-        INTEGER keys[BLOCK];                                                                       \
+        uint32_t apart[TABLES][ROOM];                                                              \
         int64_t run = sampled ? RUN : BLOCK, most = 0;                                             \
+        for (int table = 0; TABLES > 1 && table < TABLES; table++)                                 \
+            memset(apart[table], 0, sizeof **apart * ((size_t)top + 1));                           \
         for (int64_t at = 0; at < pair->count; at += sampled ? RUN * SAMPLED : BLOCK) {            \
             int64_t here = pair->count - at < run ? pair->count - at : run;                        \
             const NUMBER *a = read_##NAME(kind, pair->a, at, here, buffer_a);                      \
             const NUMBER *b = read_##NAME(kind, pair->b, at, here, buffer_b);                      \
             distances_##NAME(a, b, here, distance);                                                \
-            memcpy(keys, distance, sizeof(NUMBER) * (size_t)here);                                 \
-            for (int64_t i = 0; i < here; i++)                                                     \
-                steps[keys[i] >> SHIFT] += sampled ? SAMPLED : 1;                                  \
+            for (int64_t i = 0; i < here; i++) {                                                   \
+                INTEGER key;                                                                       \
+                memcpy(&key, distance + i, sizeof key);                                            \
+                if (TABLES > 1)                                                                    \
+                    apart[i % TABLES][key >> SHIFT]++;                                             \
+                else                                                                               \
+                    steps[key >> SHIFT] += sampled ? SAMPLED : 1;                                  \
+            }                                                                                      \
         }                                                                                          \
+        for (int64_t i = 0; TABLES > 1 && i <= top; i++)                                           \
+            for (int table = 0; table < TABLES; table++)                                           \
+                steps[i] += (int64_t)apart[table][i] * (sampled ? SAMPLED : 1);                    \
         if (!sampled || steps[top])                                                                \
             return;                                                                                \
         for (int64_t i = 0; i < top; i++) /* the largest distance is always among them */          \
@@ -145,7 +157,7 @@ INLINE const double *read_doubles(int kind, const unsigned char *from, int64_t a
                               struct found *found)                                                 \
     {                                                                                              \
         NUMBER buffer_a[BLOCK], buffer_b[BLOCK], distance[BLOCK], tops[2], far;                    \
-        INTEGER bits[BLOCK], others[BLOCK], top = 0, top_a = 0, top_b = 0;                         \
+        INTEGER top = 0, top_a = 0, top_b = 0;                                                     \
         doubles total_a = {0}, total_b = {0}, square_a = {0}, square_b = {0}, square = {0};        \
         int64_t unequal_bits = 0, farthest = 0, count = pair->count;                               \
         memset(found, 0, sizeof *found);                                                           \
@@ -157,18 +169,18 @@ INLINE const double *read_doubles(int kind, const unsigned char *from, int64_t a
             const NUMBER *a = read_##NAME(kind, pair->a, at, here, buffer_a);                      \
             const NUMBER *b = read_##NAME(kind, pair->b, at, here, buffer_b);                      \
             distances_##NAME(a, b, padded, distance);                                              \
-            memcpy(bits, distance, sizeof(NUMBER) * (size_t)padded);                               \
             for (int64_t i = 0; i < padded; i++) {                                                 \
-                top_here = bits[i] > top_here ? bits[i] : top_here;                                \
-                numbers += bits[i] != 0;                                                           \
-            }                                                                                      \
-            memcpy(bits, a, sizeof(NUMBER) * (size_t)padded);                                      \
-            memcpy(others, b, sizeof(NUMBER) * (size_t)padded);                                    \
-            for (int64_t i = 0; i < padded; i++) {                                                 \
-                INTEGER x = bits[i] & MASK, y = others[i] & MASK;                                  \
+                INTEGER x, y, z;                                                                   \
+                memcpy(&x, a + i, sizeof x);                                                       \
+                memcpy(&y, b + i, sizeof y);                                                       \
+                memcpy(&z, distance + i, sizeof z);                                                \
+                unequal += x != y;                                                                 \
+                numbers += z != 0;                                                                 \
+                x &= MASK;                                                                         \
+                y &= MASK;                                                                         \
                 top_a = x > top_a ? x : top_a;                                                     \
                 top_b = y > top_b ? y : top_b;                                                     \
-                unequal += bits[i] != others[i];                                                   \
+                top_here = z > top_here ? z : top_here;                                            \
             }                                                                                      \
             for (int64_t i = 0; i < padded; i += LANES) {                                          \
                 doubles x = FOUR(a, i), y = FOUR(b, i), z = FOUR(distance, i);                     \
@@ -218,8 +230,8 @@ INLINE const double *read_doubles(int kind, const unsigned char *from, int64_t a
         return 1;                                                                                  \
     }
 
-PASSES(float, int32_t, 0x7fffffff, 20, fabsf, floats)
-PASSES(double, int64_t, 0x7fffffffffffffff, 49, fabs, doubles)
+PASSES(float, int32_t, 0x7fffffff, 20, 4, 2048, fabsf, floats)
+PASSES(double, int64_t, 0x7fffffffffffffff, 49, 1, 1, fabs, doubles)
 
 INLINE int measure(int kind, const struct chunk *pair, int sampled, int64_t *steps,
                    struct found *found)
