@@ -36,6 +36,38 @@ class Search:
     max_time: float | None = None
 
 
+class Progress:
+    """What a search tells: which trial goes on, and beside it what takes long in that trial.
+
+    At a terminal one sentence takes the place of the last; that of the trial must not be gone while
+    it trains.
+
+    Parameters
+    ----------
+    notify : callable
+        Takes a sentence.
+    """
+
+    def __init__(self, notify: Callable[[str], None]) -> None:
+        self._notify = notify
+        self._trial = self._shown = ""
+
+    def begin(self, sentence: str) -> None:
+        """Tell of a trial that begins: ``explain 3 of about 9: threads: …``."""
+        self._trial = sentence
+        self._tell(sentence)
+
+    def within(self, sentence: str) -> None:
+        """Tell of a step within it; that it trains is what a trial is."""
+        step = f"{self._trial.partition(':')[0]}: {sentence}"
+        self._tell(self._trial if sentence.startswith("training") else step)
+
+    def _tell(self, sentence: str) -> None:
+        if sentence != self._shown:
+            self._notify(sentence)
+        self._shown = sentence
+
+
 class _OutOfTimeError(Exception):
     """No further training may begin."""
 

@@ -94,10 +94,12 @@ def rebuild(
         if search is None:
             return report
 
-        def attempt(changed: How) -> DriftReport:
-            return _rebuilt_at_last(here, target, changed, notify)
+        told = explaining.Progress(notify)
 
-        found = explaining.explain(here, target, how, report, attempt, search, notify=notify)
+        def attempt(changed: How) -> DriftReport:
+            return _rebuilt_at_last(here, target, changed, told.within)
+
+        found = explaining.explain(here, target, how, report, attempt, search, notify=told.begin)
         return replace(report, attribution=found)
 
 

@@ -135,7 +135,7 @@ def _drift_head(size: Size, report: DriftReport) -> _Head:
     why = report.attribution.sentence if report.attribution else ""
     inside = [
         Html(f"<p class='why'><b>Why</b> {size.text(why)}</p>" if why else ""),
-        size.items([one[:1].upper() + one[1:] for one in report.remarks], "remarks"),
+        size.items([_capital(one) for one in report.remarks], "remarks"),
         size.tiles(facts),
     ]
     return _Head(
@@ -228,3 +228,8 @@ def _document(size: Size, head: _Head, sections: Sequence[_Section]) -> str:
 @cache
 def _style() -> str:
     return resources.files("mlrepro.present").joinpath("page.css").read_text("utf-8")
+
+
+def _capital(said: str) -> str:
+    """Begin a sentence with a capital, but not where it begins with a file's name."""
+    return said if said.partition(" ")[0].endswith(":") else said[:1].upper() + said[1:]

@@ -166,11 +166,12 @@ def predictions(size: Size, found: Sequence[Predicted]) -> Html:
 
 
 def _predicted(size: Size, one: Predicted) -> Html:
+    raw = one.data.endswith(", raw scores")  # the rest is said of the predictions
     flips = ""
-    if one.flips is not None:
+    if one.flips is not None and not raw:
         share = 100 * one.flips / one.rows if one.rows else 0.0
         flips = f"{one.flips:,} of {one.rows:,} ({number(share, 3)} %)"
-    correlation = "" if one.correlation is None else number(one.correlation, 6)
+    correlation = "" if one.correlation is None or raw else number(one.correlation, 6)
     largest = number(one.largest, 3) + (f", {one.where}" if one.where else "")
     facts = (
         ("rms / standard deviation", number(one.ratio, 3)),
@@ -178,7 +179,7 @@ def _predicted(size: Size, one: Predicted) -> Html:
         ("first row that differs", one.first),
         ("labels that flip", flips),
         ("rank correlation", correlation),
-        ("rows", f"{one.rows:,}" + (f" × {one.outputs:,}" if one.outputs > 1 else "")),
+        ("rows", "" if raw else f"{one.rows:,}" + f" × {one.outputs:,}" * (one.outputs > 1)),
     )
     head = f"<h3>{size.code(one.path)} on {size.text(one.data)}</h3>"
     return Html(f"{head}{size.tiles(facts)}")

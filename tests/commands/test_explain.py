@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mlrepro.capture import machine
 from mlrepro.cleanroom.factors import Factors
 from mlrepro.commands import bisection, explainstate, locktoggle, signatures
-from mlrepro.commands.explaining import Search, explain
+from mlrepro.commands.explaining import Progress, Search, explain
 from mlrepro.commands.locktoggle import Between
 from mlrepro.commands.rebuild import rebuild
 from mlrepro.commands.refs import Target
@@ -547,6 +547,21 @@ def test_a_search_that_ends_while_it_narrows_says_what_it_has_found(tmp_path, mo
     assert not found.finished
     back = next(tried for tried in found.tried if str(tried.verdict) == "identical")
     assert found.sentence.endswith(f"goes on from there; so far: packages: {back.what}: identical")
+
+
+def test_the_trial_that_goes_on_stays_in_sight_while_it_trains():
+    told = []
+    progress = Progress(told.append)
+
+    progress.begin("explain 2 of about 4: packages: numpy 1.0 (about 9 s left)")
+    for step in ("making the recorded environment", "training (it took 3 s when it was recorded)"):
+        progress.within(step)
+
+    assert told == [
+        "explain 2 of about 4: packages: numpy 1.0 (about 9 s left)",
+        "explain 2 of about 4: making the recorded environment",
+        "explain 2 of about 4: packages: numpy 1.0 (about 9 s left)",
+    ]
 
 
 def test_an_environment_that_cannot_be_made_is_tried_again_the_next_time(tmp_path, monkeypatch):
