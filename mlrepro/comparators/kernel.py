@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -55,6 +56,7 @@ class Kind:
     most_steps: int
 
 
+@functools.cache
 def kinds(np: Any) -> dict[str, Kind]:
     """Return the two layouts. Within their range no square over- or underflows."""
     return {
