@@ -17,6 +17,9 @@ from mlrepro.drift import Difference, Measure, Tolerance, Verdict
 if TYPE_CHECKING:
     from mlrepro.comparators.ensembles import Array
 
+_LISTED = 8
+"""Lists of more values than that are counted where they mean nothing."""
+
 
 def measure(recorded: Ensemble, rebuilt: Ensemble, tolerance: Tolerance) -> Difference:
     """Compare two models: what they say they are, their structure, then their numbers."""
@@ -83,7 +86,15 @@ def _metadata(a: Mapping[str, str], b: Mapping[str, str]) -> Iterator[str]:
                 "absent" if v is None else f"[{key}: {v}]" if key else v
                 for v in (a.get(name), b.get(name))
             )
-            yield f"{head}: {_short(left)} → {_short(right)}"
+            yield f"{head}: {_many(left, right) or f'{_short(left)} → {_short(right)}'}"
+
+
+def _many(left: str, right: str) -> str:
+    """Count what differs in two long lists; nothing of what is no such pair."""
+    a, b = left.split(), right.split()
+    if len(a) != len(b) or len(a) <= _LISTED:
+        return ""
+    return f"{sum(x != y for x, y in zip(a, b, strict=True))} of {len(a)} values differ"
 
 
 def _facts(recorded: Ensemble, rebuilt: Ensemble) -> Iterator[Part]:

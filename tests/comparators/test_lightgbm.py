@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -187,6 +188,14 @@ def test_of_many_trees_that_differ_the_first_fifty_are_listed(train, measure):
     assert node.path == "tree by tree"
     assert "; 50 are listed" in node.summary
     assert len(node.children) == 50
+
+
+def test_a_long_list_that_means_nothing_is_counted(train, measure):
+    text = train(rounds=12)
+
+    found = measure(text, re.sub(r"tree_sizes=\d+", "tree_sizes=1", text))
+
+    assert found.metadata == ("tree_sizes: 1 of 12 values differ",)
 
 
 def test_the_tolerance_of_the_user_widens_and_narrows(text, measure):
