@@ -195,7 +195,8 @@ def _details(console: Console, found: Difference, indent: int = 6) -> None:
         _below(console, indent, f"first divergence: {wording.brief(found.first)}")
     worst = sorted(_told_apart(found), key=lambda child: -child.verdict)
     for child in worst[:_MOST_CHILDREN]:
-        why = wording.brief(child.summary or child.first)
+        known = child.first and child.summary in found.summary.split("; ")
+        why = wording.brief(child.first if known else child.summary or child.first)
         _below(console, indent, f"{child.path}: {child.verdict}{f' · {why}' if why else ''}")
     if len(worst) > _MOST_CHILDREN:
         _below(console, indent, f"… and {len(worst) - _MOST_CHILDREN} more")
@@ -219,7 +220,7 @@ def _repeats(child: Difference, found: Difference) -> bool:
     known = f"{found.summary} {found.first}"
     if child.runs:
         return set(_DIGITS.findall(child.summary)) <= set(_DIGITS.findall(known))
-    return bool(child.summary) and child.summary == found.summary and child.first == found.first
+    return child.summary in found.summary.split("; ") and child.first == found.first != ""
 
 
 def _below(console: Console, indent: int, line: str | Text) -> None:

@@ -56,6 +56,10 @@ def test_a_part_that_repeats_what_stands_above_it_is_left_out():
 
     assert shown.count(said) == 1
     assert "tree by tree" not in shown
+    later = Difference("structure", Verdict.DRIFTED, said, first="tree 30, split 1, feature: 2 → 3")
+    model = replace(model, summary=f"100 → 90 trees; {said}", children=(later,))
+    shown = text.render(replace(found, artifacts=(replace(found.artifacts[0], difference=model),)))
+    assert "structure: drifted · tree 30, split 1, feature: 2 → 3" in shown
     other = replace(one_by_one, summary="4 of 100 trees differ, the first is tree 7")
     model = replace(model, children=(other,))
     shown = text.render(replace(found, artifacts=(replace(found.artifacts[0], difference=model),)))
