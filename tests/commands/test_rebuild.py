@@ -19,7 +19,8 @@ from mlrepro.errors import InconclusiveError, RefNotFoundError, StoreError
 from tests.commands.test_run import TRAIN
 
 LIGHTGBM = """
-import json, sys, lightgbm, numpy
+import sys; sys.modules.update(sklearn=None, pandas=None)  # 4 s of an import that needs neither
+import json, lightgbm, numpy
 rng = numpy.random.default_rng(0)
 x = rng.normal(size=(400, 5)); y = x[:, 0] + rng.normal(size=400) * 0.1
 params = dict(arg.split("=") for arg in sys.argv[1:])
