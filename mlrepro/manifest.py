@@ -42,9 +42,12 @@ SCHEMA = 1
 SUFFIX = ".mlrepro.yaml"
 LARGEST = 16 * 2**20
 """A manifest longer than this, in bytes, is not one of ours."""
+LATER = ("lock", "rebuilds", "noise")
+"""Keys that `show --json` adds to a manifest: what came after it, and no part of it."""
 
 __all__ = [
     "LARGEST",
+    "LATER",
     "SCHEMA",
     "STREAMS",
     "SUFFIX",
@@ -171,7 +174,7 @@ class Manifest:
         Parameters
         ----------
         data : dict
-            With the id, or without it.
+            With the id, or without it; what `show --json` adds (`LATER`) is left aside.
         sealed : str, optional
             The id, where the caller took the sha256 of the canonical JSON himself: 0.7 ms saved.
 
@@ -192,7 +195,7 @@ class Manifest:
             raise SchemaTooNewError(
                 f"the manifest has schema {schema}; this mlrepro reads up to schema {SCHEMA}"
             )
-        content = {k: v for k, v in data.items() if k != "id"}
+        content = {k: v for k, v in data.items() if k not in ("id", *LATER)}
         manifest = plain.load(cls, content)
         _check(manifest)
         sealed = sealed or _id(content)

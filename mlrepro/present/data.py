@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlrepro.commands.listing import Shown
-from mlrepro.manifest import Digest, Manifest
+from mlrepro.manifest import LATER, Digest, Manifest
 
 
 def to_json(value: Any) -> str:
@@ -42,7 +42,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Manifest):
         return {"id": value.id, **value.to_dict()}
     if isinstance(value, Shown):
-        later = {name: _plain(getattr(value, name)) for name in ("lock", "rebuilds", "noise")}
+        later = {name: _plain(getattr(value, name)) for name in LATER}
         return {**_plain(value.record), **later}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)} | _extra(

@@ -359,17 +359,18 @@ def test_a_killed_run_is_recovered_from_its_log_alone(root, by):
     (root / "data.csv").write_text("1")
     (root / "train.py").write_text(
         "import time\nopen('data.csv')\nopen('model.txt', 'w').write('1')\n"
-        "open('ready', 'w')\ntime.sleep(60)\n"
+        "open('ready', 'w')\nprint('noted', flush=True)\ntime.sleep(60)\n"
     )
     log = root / ".mlrepro" / "log"
     observer = observers.choose(by, log=log, root=root)
     child = subprocess.Popen(
-        [sys.executable, "train.py"], cwd=root, env=observer.prepare(dict(os.environ))
-    )
-    while not (root / "ready").exists():
-        time.sleep(0.01)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+        [sys.executable, "train.py"], cwd=root, env=observer.prepare(dict(os.environ)),
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with child:
+        # That `ready` is there says only that it was opened, not that this was noted.
+        assert child.stdout.readline() == b"noted\n"
+        child.send_signal(signal.SIGKILL)
 
     seen = observers.recover(log, root)
 
